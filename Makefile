@@ -1,0 +1,46 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# pip's own settings (index, find-links, certificates) decide where packages come from.
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test lint types yaml yaml-check lock clean
+
+help:  ## Show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## Create .venv from the lock file
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python3 >= 3.11 is needed, found " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)  ## Simulate noisy annotations, train, report, evaluate and promote (about 3 minutes)
+	$(BIN)/repo-pipeline demo
+
+test: $(READY)  ## Run the test suite
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+yaml: $(READY)  ## Compile the pipelines to pipelines/compiled/
+	$(BIN)/repo-pipeline compile --output pipelines/compiled
+
+yaml-check: $(READY)  ## Fail when the committed pipeline YAML is stale
+	$(BIN)/repo-pipeline compile --output pipelines/compiled --check
+
+lock: $(READY)  ## Resolve pyproject.toml anew into requirements.lock
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --extra dev --no-annotate --no-header --no-emit-find-links --no-emit-index-url \
+	  $(addprefix --find-links ,$(shell $(BIN)/python -m pip config get global.find-links 2>/dev/null)) \
+	  pyproject.toml | sed -E 's/^(torch==[0-9.]+)\+cpu/\1/' > requirements.lock
+
+clean:  ## Remove the environment and caches (not .repo/)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
