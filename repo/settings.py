@@ -65,7 +65,9 @@ class ValidationSettings(Section):
     max_id_characters: int = Field(256, ge=1, description="longest annotator or comparison id")
     min_annotations_per_annotator: int = Field(5, ge=1, description="warning below this")
     max_tie_share: float = Field(0.5, ge=0, le=1, description="warning above this")
-    min_overlap: float = Field(0.1, ge=0, le=1, description="warning: share of comparisons judged by several annotators")
+    min_overlap: float = Field(
+        0.1, ge=0, le=1, description="warning below: share of comparisons with several annotators"
+    )
     max_position_bias: float = Field(
         0.1, ge=0, le=0.5, description="warning: distance of the first-shown response's share of votes from one half"
     )
@@ -87,7 +89,6 @@ class LoraSettings(Section):
 
     rank: int = Field(16, ge=1, description="rank of the adapter")
     alpha: float = Field(32.0, gt=0, description="scale of the adapter")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in front of the adapter")
     target_modules: str | list[str] = Field("all-linear", description="modules that get an adapter")
 
 
@@ -109,7 +110,7 @@ class TrainSettings(Section):
     loss: str = Field("dpo", description="dpo, ipo, simpo or cpo, or a loss registered by you")
     loss_options: dict[str, float | str] = Field(default={}, description="the loss's own options, such as beta")
     m_step: Literal["likelihood", "weighted"] = Field(
-        "likelihood", description="likelihood: RE-PO Eq. 5; weighted: w·L + (1−w)·L_swap, which keeps the loss's own margin"
+        "likelihood", description="likelihood: RE-PO Eq. 5; weighted: w·L + (1−w)·L_swap, which keeps the loss's margin"
     )
     epochs: int = Field(2, ge=1, description="passes over the training comparisons")
     batch_size: int = Field(16, ge=1, description="comparisons an optimiser step, with all their annotations")
@@ -150,7 +151,7 @@ class GateSettings(Section):
         "auto", description="which labels accuracy is measured against; auto: gold where there is any, else consensus"
     )
     min_accuracy: float = Field(0.5, ge=0, le=1, description="least held-out accuracy")
-    min_gain_over_base: float = Field(0.0, description="least gain in accuracy over the base policy")
+    min_gain_over_base: float = Field(0.01, description="least gain in accuracy over the base policy")
     min_gain_over_champion: float = Field(0.0, description="least gain in accuracy over the current champion")
     max_calibration_error: float = Field(1.0, ge=0, le=1, description="largest expected calibration error of p")
 
@@ -206,7 +207,7 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"{source}: not valid YAML: {error}", "check indentation and quotes at the place named") from None
+        raise UserError(f"{source}: not valid YAML: {error}", "check indentation and quotes at that place") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -224,6 +225,7 @@ def leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", value
 
 
+_LIST = "repo-pipeline settings lists every key and its default"
 _EXAMPLE = "for example:\n      train:\n        loss: ipo"
 
 
@@ -246,7 +248,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     for key in keys[:-1]:
         child = node.setdefault(key, {})
         if not isinstance(child, dict):
-            raise UserError(f"--set {override}: {key} is a value, not a section", "repo-pipeline settings lists them all")
+            raise UserError(f"--set {override}: {key} is a value, not a section", _LIST)
         node = child
     node[keys[-1]] = parsed
 
@@ -263,4 +265,4 @@ def _explain(error: ValidationError, source: str) -> UserError:
             remedies.extend([f"did you mean '{near[0]}'?"] if near else [])
         else:
             lines.append(f"{source}: {name} = {issue['input']!r}: {issue['msg'].lower()}")
-    return UserError("\n".join(dict.fromkeys(lines)), " ".join([*remedies, "repo-pipeline settings lists every key and its default"]))
+    return UserError("\n".join(dict.fromkeys(lines)), " ".join([*remedies, _LIST]))

@@ -1,0 +1,1 @@
+"""Is the candidate better: scoring on held-out comparisons, and the gate."""

@@ -1,0 +1,1 @@
+"""The language model: loading, batches, log-probabilities, losses, the training loop, checkpoints."""

@@ -1,0 +1,159 @@
+"""The training unit: a comparison with all its annotations, tokenized once, batched in a seeded order."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from repo.errors import UserError
+from repo.policy.tokenization import EncodedComparison, encode_comparisons
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    """What tokenization did to the annotations of one annotator."""
+
+    annotations: int
+    truncated: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class PreferenceData:
+    """Tokenized comparisons and the annotations on them, sorted by comparison.
+
+    Attributes:
+        encoded: tokens, one entry a comparison.
+        table: the annotations kept, one row each, in the order of the arrays below.
+        comparison: index into `encoded`, ascending, shape [N].
+        annotator: index into `annotators`, shape [N].
+        annotators: annotator ids.
+        prefers_a: the vote, bool, shape [N].
+        weight: ½ for half of a split tie, else 1, shape [N].
+        counts: annotator id → what was truncated and dropped.
+    """
+
+    encoded: list[EncodedComparison]
+    table: pd.DataFrame
+    comparison: Integers
+    annotator: Integers
+    annotators: list[str]
+    prefers_a: npt.NDArray[np.bool_]
+    weight: npt.NDArray[np.float64]
+    counts: dict[str, TokenCounts]
+
+    def annotations_of(self, comparisons: Integers) -> tuple[Integers, Integers]:
+        """Return (annotation rows, position of each row's comparison within `comparisons`)."""
+        starts = np.searchsorted(self.comparison, comparisons)
+        sizes = np.searchsorted(self.comparison, comparisons, side="right") - starts
+        position = np.repeat(np.arange(len(comparisons)), sizes)
+        rows = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(starts, sizes)
+        return rows, position
+
+
+def prepare(annotations: pd.DataFrame, tokenizer: Any, max_length: int, max_prompt_length: int) -> PreferenceData:
+    """Tokenize the comparisons of a canonical annotation table (no ties left in it).
+
+    Raises:
+        UserError: no comparison is left whose responses differ within the lengths allowed.
+    """
+    firsts = annotations.drop_duplicates("comparison_id").reset_index(drop=True)
+    encoded = encode_comparisons(firsts, tokenizer, max_length, max_prompt_length)
+    usable = np.array([e.usable for e in encoded], dtype=bool)
+    if not usable.any():
+        raise UserError(
+            "no comparison is left whose responses still differ after truncation",
+            f"raise policy.max_length (now {max_length} tokens)",
+        )
+    number = pd.Series(np.arange(len(firsts)), index=firsts["comparison_id"])
+    comparison = number.loc[annotations["comparison_id"]].to_numpy()
+    counts = _count(annotations, comparison, encoded, usable)
+    order = np.argsort(comparison, kind="stable")
+    order = order[usable[comparison[order]]]
+    table = annotations.iloc[order].reset_index(drop=True)
+    annotator, annotators = pd.factorize(table["annotator_id"], sort=True)
+    return PreferenceData(
+        encoded=[e for e in encoded if e.usable],
+        table=table,
+        comparison=(np.cumsum(usable) - 1)[comparison[order]],
+        annotator=annotator.astype(np.int64),
+        annotators=[str(a) for a in annotators],
+        prefers_a=(table["preference"] == "a").to_numpy(dtype=bool),
+        weight=table["weight"].to_numpy(dtype=np.float64),
+        counts=counts,
+    )
+
+
+def _count(
+    annotations: pd.DataFrame, comparison: Integers, encoded: list[EncodedComparison], usable: npt.NDArray[np.bool_]
+) -> dict[str, TokenCounts]:
+    truncated = np.array([e.truncated for e in encoded], dtype=bool)
+    table = pd.DataFrame(
+        {
+            "annotator_id": annotations["annotator_id"].to_numpy(),
+            "truncated": truncated[comparison] & usable[comparison],
+            "dropped": ~usable[comparison],
+        }
+    )
+    grouped = table.groupby("annotator_id", sort=True).agg(["size", "sum"])
+    return {
+        str(name): TokenCounts(int(row[0]), int(row[1]), int(row[3]))
+        for name, row in zip(grouped.index, grouped.to_numpy(), strict=True)
+    }
+
+
+def epoch_batches(comparisons: int, batch_size: int, seed: int, epoch: int) -> Iterator[Integers]:
+    """Yield comparison indices batch by batch, in an order that only (seed, epoch) decide."""
+    order = np.random.default_rng([seed, epoch]).permutation(comparisons)
+    for start in range(0, comparisons, batch_size):
+        yield order[start : start + batch_size]
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Both responses of C comparisons as 2C left-padded sequences: all of a's, then all of b's.
+
+    Attributes:
+        input_ids, attention_mask, position_ids: shape [2C, T].
+        response_length: response tokens at each sequence's end, shape [2C].
+        span: last columns whose logits are needed: the longest response and the token before it.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    position_ids: Tensor
+    response_length: Tensor
+    span: int
+
+    def to(self, device: torch.device) -> "TokenBatch":
+        """Move to a device."""
+        return replace(
+            self,
+            input_ids=self.input_ids.to(device),
+            attention_mask=self.attention_mask.to(device),
+            position_ids=self.position_ids.to(device),
+            response_length=self.response_length.to(device),
+        )
+
+
+def collate(encoded: list[EncodedComparison], pad: int) -> TokenBatch:
+    """Pad to the left, so that every response ends in the last column and only the last columns need logits."""
+    sequences = [np.concatenate([e.prompt, e.response_a]) for e in encoded]
+    sequences += [np.concatenate([e.prompt, e.response_b]) for e in encoded]
+    lengths = [len(e.response_a) for e in encoded] + [len(e.response_b) for e in encoded]
+    width = max(map(len, sequences))
+    input_ids = np.full((len(sequences), width), pad, dtype=np.int64)
+    mask = np.zeros((len(sequences), width), dtype=np.int64)
+    for row, sequence in enumerate(sequences):
+        input_ids[row, width - len(sequence) :] = sequence
+        mask[row, width - len(sequence) :] = 1
+    positions = np.maximum(mask.cumsum(axis=1) - 1, 0)
+    tensors = [torch.from_numpy(x) for x in (input_ids, mask, positions, np.asarray(lengths))]
+    return TokenBatch(tensors[0], tensors[1], tensors[2], tensors[3], span=max(lengths) + 1)

@@ -1,0 +1,120 @@
+"""Policies by name: 'tiny', a local path or a hub id; safetensors only, no code from the hub."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+
+from repo.annotations.schema import display_text
+from repo.errors import UserError
+from repo.settings import PolicySettings, Settings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+TINY = "tiny"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A causal language model with its tokenizer; dropout is off, as preference training wants it."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+
+    @property
+    def pad(self) -> int:
+        """The token that fills up a batch."""
+        token = self.tokenizer.pad_token_id
+        return int(self.tokenizer.eos_token_id or 0) if token is None else int(token)
+
+    def save(self, directory: Path) -> None:
+        """Write weights (safetensors), configuration and tokenizer in Hugging Face's format."""
+        _quiet()
+        self.model.save_pretrained(directory)
+        self.tokenizer.save_pretrained(directory)
+
+
+def load_policy(base: str | Path, revision: str = "main", dtype: torch.dtype = torch.float32) -> Policy:
+    """Load a causal language model and its tokenizer.
+
+    Raises:
+        UserError: the path or hub id does not exist, is no causal language model, or holds no safetensors weights.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    _quiet()
+    _check_path(str(base))
+    common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(base), **common)
+        model = AutoModelForCausalLM.from_pretrained(str(base), dtype=dtype, use_safetensors=True, **common)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"policy.base: cannot load {str(base)!r}: {str(error).strip().splitlines()[0]}",
+            "give 'tiny', a directory with config.json, tokenizer and .safetensors weights, or a hub id you can reach",
+        ) from None
+    return Policy(model.eval(), tokenizer)
+
+
+def make_tiny_policy(annotations: pd.DataFrame, settings: Settings) -> Policy:
+    """Make the `tiny` policy from the annotations' own texts (labels are not used)."""
+    from repo.policy.tiny import make_model, make_tokenizer, warm_start
+    from repo.policy.tokenization import encode_comparisons
+
+    tiny = settings.policy.tiny
+    comparisons = annotations.drop_duplicates("comparison_id")
+    columns = [comparisons[name] for name in ("prompt", "response_a", "response_b")]
+    texts = (
+        display_text(text, messages) for c in columns for text, messages in zip(c, comparisons["messages"], strict=True)
+    )
+    tokenizer = make_tokenizer(texts, tiny)
+    model = make_model(len(tokenizer), settings.policy.max_length, tiny, settings.train.seed)
+    model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    encoded = encode_comparisons(comparisons, tokenizer, settings.policy.max_length, settings.policy.max_prompt_length)
+    warm_start(model, encoded, tiny, settings.train.seed)
+    return Policy(model.eval(), tokenizer)
+
+
+def add_lora(policy: Policy, settings: PolicySettings) -> Policy:
+    """Put low-rank adapters on the policy when the settings ask for them."""
+    if settings.lora is None:
+        return policy
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    config = LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=settings.lora.rank,
+        lora_alpha=settings.lora.alpha,
+        target_modules=settings.lora.target_modules,
+    )
+    try:
+        return Policy(get_peft_model(policy.model, config), policy.tokenizer)
+    except ValueError as error:
+        raise UserError(f"policy.lora: {error}", "name modules of this model in policy.lora.target_modules") from None
+
+
+def merge_lora(policy: Policy) -> Policy:
+    """Fold adapters into the weights, so that what is handed on is an ordinary model."""
+    merge = getattr(policy.model, "merge_and_unload", None)
+    return policy if merge is None else Policy(merge(), policy.tokenizer)
+
+
+def _check_path(base: str) -> None:
+    """Tell a missing local directory from a hub id before anything asks the network."""
+    looks_local = base.startswith((".", "/", "~")) or base.count("/") > 1 or os.path.isdir(base)
+    if looks_local and not (Path(base).expanduser() / "config.json").is_file():
+        raise UserError(
+            f"policy.base: {base!r} is no model directory (no config.json there)",
+            "give 'tiny', a directory saved by save_pretrained, or a hub id such as 'owner/name'",
+        )
+
+
+def _quiet() -> None:
+    """Leave the terminal to our own progress bar."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

@@ -1,0 +1,224 @@
+"""RE-PO's training loop (Cao et al., ICLR 2026): in each step w from θ and η, then θ, then η with that same w."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from tqdm import tqdm
+
+from repo.errors import UserError
+from repo.policy.batches import Integers, PreferenceData, collate, epoch_batches
+from repo.policy.checkpoints import CheckpointFolder
+from repo.policy.loading import Policy
+from repo.policy.logprobs import ResponseLogps, comparison_logps, pair_logps
+from repo.policy.losses import PairLogps, PreferenceLoss
+from repo.policy.objective import MStep, annotation_losses, both_orientations, label_margin
+from repo.reliability.em import Estimator, sums_by_annotator
+from repo.settings import TrainSettings
+
+Metrics = dict[str, float]
+
+
+@dataclass
+class Trainer:
+    """Trains a policy in place and re-estimates the annotators' reliabilities as it goes.
+
+    Attributes:
+        policy: the policy; its weights change.
+        reference: log-probabilities of all comparisons under the reference, or None when the loss needs none.
+        data: tokenized comparisons with their annotations.
+        loss: any preference loss.
+        estimator: holds η; see repo.reliability.em.
+        m_step: which M-step for the policy.
+        settings: optimiser, schedule, logging.
+        learning_rate: peak learning rate.
+        checkpoints: where the state is kept.
+        on_log: receives every logged record.
+    """
+
+    policy: Policy
+    reference: ResponseLogps | None
+    data: PreferenceData
+    loss: PreferenceLoss
+    estimator: Estimator
+    m_step: MStep
+    settings: TrainSettings
+    learning_rate: float
+    checkpoints: CheckpointFolder
+    accelerator: Accelerator
+    on_log: Callable[[Metrics], None] = lambda _: None
+    history: list[Metrics] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        device = self.accelerator.device
+        optimizer = torch.optim.AdamW(
+            (p for p in self.policy.model.parameters() if p.requires_grad),
+            lr=self.learning_rate,
+            weight_decay=self.settings.weight_decay,
+        )
+        self.model, self.optimizer = self.accelerator.prepare(self.policy.model, optimizer)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate_at)
+        self.estimator.to(device)
+        self.annotator = torch.tensor(self.data.annotator, device=device)
+        self.prefers_a = torch.tensor(self.data.prefers_a, device=device)
+        self.weight = torch.tensor(self.data.weight, device=device, dtype=torch.float32)
+        # The margin and posterior of each annotation at its last visit, before the update that saw it.
+        self.margins = torch.zeros(len(self.data.table), device=device)
+        self.posteriors = torch.zeros(len(self.data.table), device=device)
+        self._recent: list[dict[str, Tensor]] = []
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps an epoch."""
+        return math.ceil(len(self.data.encoded) / self.settings.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.steps_per_epoch * self.settings.epochs
+
+    def run(self) -> None:
+        """Train to the end, going on from the newest checkpoint of the same run if there is one.
+
+        Raises:
+            UserError: the loss, a gradient or a reliability stopped being finite.
+        """
+        done = self._restore()
+        with tqdm(total=self.total_steps, initial=done, desc="training", unit="step", disable=None) as progress:
+            for epoch in range(done // self.steps_per_epoch, self.settings.epochs):
+                batches = epoch_batches(len(self.data.encoded), self.settings.batch_size, self.settings.seed, epoch)
+                for number, comparisons in enumerate(batches, start=epoch * self.steps_per_epoch + 1):
+                    if number <= done:
+                        continue
+                    self._step(comparisons)
+                    progress.update()
+                    self._after_step(number)
+
+    def _step(self, comparisons: Integers) -> None:
+        """Take one optimiser step on a batch, computed in parts, and one step of η on its posteriors."""
+        total_weight = self.weight[torch.from_numpy(self.data.annotations_of(comparisons)[0])].sum()
+        sums = [torch.zeros_like(self.estimator.value) for _ in range(2)]
+        parts: list[dict[str, Tensor]] = []
+        for part in np.array_split(comparisons, min(self.settings.gradient_accumulation, len(comparisons))):
+            metrics, total, count = self._forward_backward(part, total_weight)
+            parts.append(metrics)
+            sums = [sums[0] + total, sums[1] + count]
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_gradient_norm)
+        rate = torch.tensor(self.schedule.get_last_lr()[0])
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule.step()
+        self.estimator.update(sums[0], sums[1])
+        step = {name: sum((p[name] for p in parts[1:]), parts[0][name]) for name in parts[0]}
+        self._recent.append({**step, "grad_norm": torch.as_tensor(norm), "learning_rate": rate})
+
+    def _forward_backward(
+        self, comparisons: Integers, total_weight: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Add this part's gradient; return its share of the batch's metrics and its posterior sums per annotator."""
+        index, position = (torch.from_numpy(i) for i in self.data.annotations_of(comparisons))
+        pair = self._pair(comparisons)
+        orientations = both_orientations(self.loss, pair)
+        prefers_a, weight, annotator = self.prefers_a[index], self.weight[index], self.annotator[index]
+        position = position.to(prefers_a.device)
+        margin = label_margin(orientations, position, prefers_a).detach()
+        w = self.estimator.posterior(margin, annotator)
+        self.margins[index], self.posteriors[index] = margin, w
+        share = weight / total_weight
+        loss = (share * annotation_losses(orientations, position, prefers_a, w, self.m_step)).sum()
+        self.accelerator.backward(loss)
+        metrics = self._metrics(pair, position, prefers_a, share)
+        metrics |= {"loss": loss.detach(), "reliability/posterior_mean": (share * w).sum()}
+        return metrics, *sums_by_annotator(w, annotator, len(self.data.annotators), weight)
+
+    def _pair(self, comparisons: Integers) -> PairLogps:
+        """Run the policy on a batch's comparisons."""
+        encoded = [self.data.encoded[i] for i in comparisons]
+        batch = collate(encoded, self.policy.pad).to(self.accelerator.device)
+        with self.accelerator.autocast():
+            logps = comparison_logps(self.model, batch)
+        rows = torch.from_numpy(comparisons)
+        reference = self.reference and ResponseLogps(self.reference.a[rows], self.reference.b[rows])
+        return pair_logps(logps, reference, encoded)
+
+    @torch.no_grad()
+    def _metrics(self, pair: PairLogps, position: Tensor, prefers_a: Tensor, share: Tensor) -> dict[str, Tensor]:
+        """TRL's names; chosen and rejected are what each annotator said, weighted as in the loss."""
+        reward_a, reward_b = (reward[position] for reward in self.loss.rewards(pair))
+        logp_a, logp_b = pair.first[position], pair.second[position]
+        chosen, rejected = torch.where(prefers_a, reward_a, reward_b), torch.where(prefers_a, reward_b, reward_a)
+        values = {
+            "rewards/chosen": chosen,
+            "rewards/rejected": rejected,
+            "rewards/accuracies": (chosen > rejected).float(),
+            "rewards/margins": chosen - rejected,
+            "logps/chosen": torch.where(prefers_a, logp_a, logp_b),
+            "logps/rejected": torch.where(prefers_a, logp_b, logp_a),
+        }
+        return {name: (share * value).sum() for name, value in values.items()}
+
+    def _after_step(self, step: int) -> None:
+        due = self.settings.checkpoint_every and step % self.settings.checkpoint_every == 0
+        if due or step % self.settings.log_every == 0 or step == self.total_steps:
+            self._log(step)
+        if due:
+            self.checkpoints.save(step, self._state())
+
+    def _log(self, step: int) -> None:
+        """Log the mean of the steps since the last record: one host synchronisation for all of them."""
+        names = list(self._recent[0])
+        means = torch.stack([torch.stack([r[n].float().cpu() for n in names]) for r in self._recent]).mean(dim=0)
+        record = dict(zip(names, means.tolist(), strict=True))
+        eta = self.estimator.value
+        record |= {
+            "reliability/mean": float(eta.mean()),
+            "reliability/min": float(eta.min()),
+            "reliability/max": float(eta.max()),
+        }
+        bad = [name for name, value in record.items() if not math.isfinite(value)]
+        if bad:
+            raise UserError(
+                f"training diverged by step {step} of {self.total_steps}: {', '.join(bad)} not finite",
+                f"lower train.learning_rate (now {self.learning_rate:g}) or train.max_gradient_norm",
+            )
+        self._recent.clear()
+        self.history.append({"step": step, "epoch": step / self.steps_per_epoch, **record})
+        self.on_log(self.history[-1])
+
+    def _rate_at(self, step: int) -> float:
+        """Linear warm-up, then a cosine to zero; as a share of the peak."""
+        warmup = self.settings.warmup * self.total_steps
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, self.total_steps - warmup))))
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "model": self.accelerator.get_state_dict(self.model),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "reliability": self.estimator.value,
+            "margins": self.margins,
+            "posteriors": self.posteriors,
+            "history": self.history,
+        }
+
+    def _restore(self) -> int:
+        """Load the newest checkpoint and return its step. Batch order needs no state: (seed, epoch) decide it."""
+        newest = self.checkpoints.newest()
+        if newest is None:
+            return 0
+        step, state = newest
+        self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.estimator.value = state["reliability"].to(self.accelerator.device)
+        self.margins.copy_(state["margins"])
+        self.posteriors.copy_(state["posteriors"])
+        self.history = state["history"]
+        return step

@@ -1,0 +1,182 @@
+"""The training step: from annotations to a policy and its annotators' reliabilities, in one directory."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from repo.errors import UserError
+from repo.files import text_digest, write_json, write_jsonl
+from repo.policy.batches import PreferenceData, prepare
+from repo.policy.checkpoints import CheckpointFolder
+from repo.policy.loading import TINY, Policy, add_lora, load_policy, make_tiny_policy, merge_lora
+from repo.policy.logprobs import ResponseLogps, score_comparisons
+from repo.policy.losses import PreferenceLoss, make_loss
+from repo.policy.trainer import Metrics, Trainer
+from repo.reliability.em import Estimator, FullTrust, PaperReliability
+from repo.settings import PolicySettings, ReliabilitySettings, Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from accelerate import Accelerator
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What training made.
+
+    Attributes:
+        directory: policy/ and, for `tiny`, base/ (Hugging Face format), reliability.json, history.jsonl, training.json,
+            and posteriors.parquet: one row an annotation with its margin S and posterior w at its last visit, before
+            the update that visit led to.
+        reliability: the content of reliability.json.
+        history: logged metrics.
+        summary: the content of training.json.
+    """
+
+    directory: Path
+    reliability: dict[str, Any]
+    history: list[Metrics]
+    summary: dict[str, Any]
+
+
+def train(
+    annotations: "pd.DataFrame",
+    settings: Settings,
+    output: Path,
+    loss: PreferenceLoss | None = None,
+    on_log: Callable[[Metrics], None] = lambda _: None,
+) -> TrainingResult:
+    """Train a policy with RE-PO (or plainly, with reliability.estimator "none").
+
+    Running the same call again after an interruption goes on from the newest checkpoint under `output`.
+
+    Args:
+        annotations: canonical table (see repo.annotations.schema) without ties.
+        settings: the sections policy, train and reliability are read.
+        output: directory to write.
+        loss: an instance of your own loss; default: train.loss by name.
+        on_log: receives each logged record.
+
+    Raises:
+        UserError: the policy cannot be loaded, nothing is left to train on, or training diverges.
+    """
+    from accelerate import Accelerator
+
+    started = time.monotonic()
+    loss = loss or make_loss(settings.train.loss, settings.train.loss_options)
+    accelerator = Accelerator(mixed_precision=_precision(settings.policy))
+    if accelerator.num_processes > 1:
+        raise UserError("training runs in one process so far", "start it without a multi-process launcher")
+    policy = _initial_policy(annotations, settings, output)
+    data = prepare(annotations, policy.tokenizer, settings.policy.max_length, settings.policy.max_prompt_length)
+    policy.model.to(accelerator.device)
+    reference = _reference(policy, data, settings, accelerator) if loss.needs_reference else None
+    estimator = _estimator(settings.reliability, len(data.annotators))
+    fingerprint = text_digest(settings.model_dump_json(), repr(loss), *map(str, data.table["comparison_id"]))
+    trainer = Trainer(
+        policy=add_lora(policy, settings.policy),
+        reference=reference,
+        data=data,
+        loss=loss,
+        estimator=estimator,
+        # With every label believed, the weighted M-step is the plain loss itself (w = 1).
+        m_step="weighted" if settings.reliability.estimator == "none" else settings.train.m_step,
+        settings=settings.train,
+        learning_rate=learning_rate(settings),
+        checkpoints=CheckpointFolder(output / "checkpoints", fingerprint, settings.train.keep_checkpoints),
+        accelerator=accelerator,
+        on_log=on_log,
+    )
+    trainer.run()
+    return _save(trainer, settings, output, time.monotonic() - started)
+
+
+def learning_rate(settings: Settings) -> float:
+    """Return the peak learning rate; "auto" depends on what is trained."""
+    if settings.train.learning_rate != "auto":
+        return settings.train.learning_rate
+    if settings.policy.base == TINY:
+        return 1e-3
+    return 1e-5 if settings.policy.lora else 1e-6
+
+
+def _precision(settings: PolicySettings) -> str:
+    import torch
+
+    if settings.precision == "auto":
+        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
+    return {"float32": "no", "bfloat16": "bf16"}[settings.precision]
+
+
+def _initial_policy(annotations: "pd.DataFrame", settings: Settings, output: Path) -> Policy:
+    """Load the base policy; a tiny one is made once and kept, so that an interrupted run finds the same one."""
+    if settings.policy.base != TINY:
+        return load_policy(settings.policy.base, settings.policy.revision)
+    base = output / "base"
+    if not base.exists():
+        partial = output / ".base.partial"
+        make_tiny_policy(annotations, settings).save(partial)
+        partial.rename(base)
+    return load_policy(base)
+
+
+def _reference(policy: Policy, data: PreferenceData, settings: Settings, accelerator: "Accelerator") -> ResponseLogps:
+    """Score every comparison once under the base policy: no second model, no second forward in the loop."""
+    with accelerator.autocast():
+        return score_comparisons(
+            policy.model, data.encoded, policy.pad, settings.evaluation.batch_size, accelerator.device
+        )
+
+
+def _estimator(settings: ReliabilitySettings, annotators: int) -> Estimator:
+    if settings.estimator == "none":
+        return FullTrust(annotators)
+    return PaperReliability(annotators, settings.initial, settings.step_size)
+
+
+def _save(trainer: Trainer, settings: Settings, output: Path, seconds: float) -> TrainingResult:
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    merge_lora(Policy(model, trainer.policy.tokenizer)).save(output / "policy")
+    table = trainer.data.table.assign(margin=trainer.margins.cpu().numpy(), posterior=trainer.posteriors.cpu().numpy())
+    table.to_parquet(output / "posteriors.parquet")
+    reliability = _reliability(trainer, settings.reliability)
+    summary = _summary(trainer, settings, seconds)
+    write_json(output / "reliability.json", reliability)
+    write_jsonl(output / "history.jsonl", trainer.history)
+    write_json(output / "training.json", summary)
+    return TrainingResult(output, reliability, trainer.history, summary)
+
+
+def _reliability(trainer: Trainer, settings: ReliabilitySettings) -> dict[str, Any]:
+    counts = trainer.data.table["annotator_id"].value_counts()
+    values = zip(trainer.data.annotators, trainer.estimator.value.tolist(), strict=True)
+    rows = [{"annotator_id": name, "reliability": value, "annotations": int(counts[name])} for name, value in values]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "estimator": settings.estimator,
+        "initial": settings.initial,
+        "step_size": settings.step_size,
+        "annotators": sorted(rows, key=lambda row: (-float(row["reliability"]), row["annotator_id"])),
+    }
+
+
+def _summary(trainer: Trainer, settings: Settings, seconds: float) -> dict[str, Any]:
+    return {
+        "base": settings.policy.base,
+        "loss": settings.train.loss,
+        "loss_options": dict(vars(trainer.loss)),
+        "m_step": trainer.m_step,
+        "learning_rate": trainer.learning_rate,
+        "steps": trainer.total_steps,
+        "seconds": round(seconds, 2),
+        "device": str(trainer.accelerator.device),
+        "precision": trainer.accelerator.mixed_precision,
+        "parameters": sum(p.numel() for p in trainer.policy.model.parameters()),
+        "comparisons": len(trainer.data.encoded),
+        "annotations": len(trainer.data.table),
+        "tokenization": {name: asdict(count) for name, count in sorted(trainer.data.counts.items())},
+    }

@@ -1,0 +1,126 @@
+"""RE-PO's E-step and its M-step for the annotators, as in the paper (Cao et al., ICLR 2026, arXiv 2509.24159).
+
+Tensors in, tensors out: nothing here knows a model, a file or a log.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+BOUNDARY = 1e-4
+"""Reliabilities stay in [BOUNDARY, 1 − BOUNDARY]: 0 and 1 are absorbing, no later evidence could move them."""
+
+
+def posterior(margin: Tensor, reliability: Tensor) -> Tensor:
+    """Return w = P(the label is right), RE-PO Eq. 4 in its stable form σ(S + log η − log(1 − η)).
+
+    Args:
+        margin: S = L_swap − L of each annotation as given, any shape; p = σ(S).
+        reliability: η of each annotation's annotator, in (0, 1), broadcastable to `margin`.
+
+    Returns:
+        w in [0, 1], detached: the M-step treats it as a constant.
+    """
+    with torch.no_grad():
+        return torch.sigmoid(margin + torch.logit(reliability))
+
+
+def marginal_log_likelihood(margin: Tensor, reliability: Tensor) -> Tensor:
+    """Return log(η p + (1 − η)(1 − p)) of each annotation, RE-PO Eq. 3, with p = σ(margin)."""
+    return torch.logaddexp(torch.log(reliability) + logsigmoid(margin), torch.log1p(-reliability) + logsigmoid(-margin))
+
+
+def moving_average(
+    reliability: Tensor, posteriors: Tensor, annotator: Tensor, step_size: float, weight: Tensor | None = None
+) -> Tensor:
+    """Return the reliabilities after one mini-batch, RE-PO Eq. 7.
+
+    Args:
+        reliability: η of every annotator, shape [A].
+        posteriors: w of the batch's annotations, shape [N].
+        annotator: whose annotation each is, integers in [0, A), shape [N].
+        step_size: α in (0, 1].
+        weight: weight of each annotation in its annotator's mean, shape [N]; default 1.
+
+    Returns:
+        New η, shape [A]; annotators without rows in the batch keep theirs.
+    """
+    total, count = sums_by_annotator(posteriors, annotator, len(reliability), weight)
+    return moving_average_from_sums(reliability, total, count, step_size)
+
+
+def sums_by_annotator(
+    posteriors: Tensor, annotator: Tensor, annotators: int, weight: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return (weighted sum of w, sum of weights) per annotator, each of shape [A]; they add up over ranks."""
+    weight = torch.ones_like(posteriors) if weight is None else weight
+    zeros = torch.zeros(annotators, dtype=torch.float64, device=posteriors.device)
+    total = zeros.index_add(0, annotator, (weight * posteriors).double())
+    count = zeros.index_add(0, annotator, weight.double())
+    return total, count
+
+
+def moving_average_from_sums(reliability: Tensor, total: Tensor, count: Tensor, step_size: float) -> Tensor:
+    """Return η ← (1 − α) η + α · total / count where count > 0 (RE-PO Eq. 7), kept inside (0, 1)."""
+    seen = count > 0
+    mean = total / torch.where(seen, count, 1.0)
+    updated = ((1 - step_size) * reliability + step_size * mean).clamp(BOUNDARY, 1 - BOUNDARY)
+    return torch.where(seen, updated, reliability)
+
+
+@dataclass
+class PaperReliability:
+    """The paper's estimator: one η per annotator, a moving average of the posteriors seen (RE-PO Eq. 4 and 7).
+
+    Attributes:
+        value: η, shape [A], float64.
+    """
+
+    annotators: int
+    initial: float = 0.9
+    step_size: float = 0.1
+    value: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.value = torch.full((self.annotators,), self.initial, dtype=torch.float64)
+
+    def to(self, device: torch.device) -> "PaperReliability":
+        """Move η to the device the margins live on."""
+        self.value = self.value.to(device)
+        return self
+
+    def posterior(self, margin: Tensor, annotator: Tensor) -> Tensor:
+        """E-step: w of each annotation, in the margins' own precision; shapes [N]."""
+        return posterior(margin.double(), self.value[annotator]).to(margin.dtype)
+
+    def update(self, total: Tensor, count: Tensor) -> None:
+        """M-step for η from one batch's sums (see sums_by_annotator), added up over ranks."""
+        self.value = moving_average_from_sums(self.value, total, count, self.step_size)
+
+
+@dataclass
+class FullTrust:
+    """Plain training: every label is believed (η ≡ 1), nothing is estimated."""
+
+    annotators: int
+    value: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.value = torch.ones(self.annotators, dtype=torch.float64)
+
+    def to(self, device: torch.device) -> "FullTrust":
+        """Move η to the device the margins live on."""
+        self.value = self.value.to(device)
+        return self
+
+    def posterior(self, margin: Tensor, annotator: Tensor) -> Tensor:
+        """Return w = 1 for each annotation."""
+        return torch.ones_like(margin)
+
+    def update(self, total: Tensor, count: Tensor) -> None:
+        """Change nothing."""
+
+
+Estimator = PaperReliability | FullTrust

@@ -1,0 +1,96 @@
+"""Candidate and base on real forwards of tiny policies."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from repo.errors import UserError
+from repo.evaluation.evaluation import PolicySource, evaluate, margins_of
+from repo.policy.losses import DPO, SimPO
+from repo.policy.training import TrainingResult, train
+from repo.settings import Settings, build_settings
+
+
+@pytest.fixture(scope="module")
+def trained(
+    annotations: pd.DataFrame, small_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> TrainingResult:
+    return train(annotations, small_settings, tmp_path_factory.mktemp("evaluated"))
+
+
+@pytest.fixture(scope="module")
+def sources(trained: TrainingResult) -> dict[str, PolicySource]:
+    base = trained.directory / "base"
+    return {
+        "candidate": PolicySource(trained.directory / "policy", base, DPO()),
+        "base": PolicySource(base, base, DPO()),
+    }
+
+
+@pytest.fixture(scope="module")
+def score(sources: dict[str, PolicySource], small_settings: Settings) -> Callable[[pd.DataFrame], dict[str, Any]]:
+    return lambda held_out: evaluate(held_out, sources, small_settings, "prompt")
+
+
+def test_every_target_is_scored_and_the_result_is_strict_json(
+    score: Callable[[pd.DataFrame], dict[str, Any]], annotations: pd.DataFrame
+) -> None:
+    result = score(annotations)
+    json.dumps(result, allow_nan=False)
+    assert result["target"] == "gold"
+    assert set(result["policies"]["candidate"]) == {"labels", "consensus", "gold"}
+    assert result["policies"]["candidate"]["gold"]["judgements"] == annotations["comparison_id"].nunique()
+    assert result["policies"]["candidate"]["labels"]["judgements"] == len(annotations)
+
+
+def test_a_base_that_is_its_own_reference_is_at_chance(
+    score: Callable[[pd.DataFrame], dict[str, Any]], annotations: pd.DataFrame
+) -> None:
+    base = score(annotations)["policies"]["base"]["gold"]
+    assert base["accuracy"]["value"] == 0.5
+    assert base["nll"]["value"] == pytest.approx(np.log(2))
+
+
+def test_accuracy_counts_positive_margins(
+    score: Callable[[pd.DataFrame], dict[str, Any]],
+    sources: dict[str, PolicySource],
+    annotations: pd.DataFrame,
+    small_settings: Settings,
+) -> None:
+    comparisons = annotations.drop_duplicates("comparison_id").reset_index(drop=True)
+    margin = margins_of(comparisons, sources, small_settings)["candidate"].a_over_b
+    expected = np.mean((margin > 0) == (comparisons["gold"] == "a"))
+    assert score(annotations)["policies"]["candidate"]["gold"]["accuracy"]["value"] == pytest.approx(expected)
+
+
+def test_without_gold_the_consensus_is_the_target_and_even_splits_say_nothing(
+    score: Callable[[pd.DataFrame], dict[str, Any]], annotations: pd.DataFrame
+) -> None:
+    rows = annotations.assign(gold="").groupby("comparison_id").head(2)
+    even = rows.groupby("comparison_id")["preference"].nunique().eq(2).sum()
+    result = score(rows)
+    assert result["target"] == "consensus"
+    assert even > 0
+    assert result["policies"]["candidate"]["consensus"]["judgements"] == rows["comparison_id"].nunique() - even
+
+
+def test_a_target_that_is_not_there_is_an_error(
+    sources: dict[str, PolicySource], annotations: pd.DataFrame, small_settings: Settings
+) -> None:
+    settings = build_settings(small_settings.model_dump() | {"gate": {"target": "gold"}}, "test")
+    with pytest.raises(UserError, match=r"gate\.target"):
+        evaluate(annotations.assign(gold=""), sources, settings, "prompt")
+
+
+def test_a_policy_without_reference_is_judged_by_its_own_likelihoods(
+    trained: TrainingResult, annotations: pd.DataFrame, small_settings: Settings
+) -> None:
+    path: Path = trained.directory / "base"
+    source = {"candidate": PolicySource(path, path, SimPO(gamma=0.0))}
+    margins = margins_of(annotations.drop_duplicates("comparison_id"), source, small_settings)["candidate"]
+    np.testing.assert_allclose(margins.a_over_b, 2.0 * margins.likelihood, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,47 @@
+"""Batched, padded log-probabilities against one unpadded forward a response."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+import torch
+
+from repo.policy.batches import collate, prepare
+from repo.policy.loading import Policy
+from repo.policy.logprobs import comparison_logps, pair_logps, score_comparisons
+
+
+def plain_logp(policy: Policy, prompt: list[int], response: list[int]) -> float:
+    with torch.no_grad():
+        logits = policy.model(torch.tensor([[*prompt, *response]])).logits[0].double()
+    rows = torch.log_softmax(logits, dim=-1)[len(prompt) - 1 : -1]
+    return sum(float(row[token]) for row, token in zip(rows, response, strict=True))
+
+
+@pytest.mark.parametrize("shape", ["llama", "gpt2"])
+def test_batched_log_probabilities_equal_the_plain_forward(
+    shape: str, policies: Callable[[str], Policy], annotations: pd.DataFrame
+) -> None:
+    policy = policies(shape)
+    encoded = prepare(annotations, policy.tokenizer, 128, 48).encoded[:6]
+    with torch.no_grad():
+        got = comparison_logps(policy.model, collate(encoded, policy.pad))
+    for i, e in enumerate(encoded):
+        assert got.a[i].item() == pytest.approx(plain_logp(policy, e.prompt.tolist(), e.response_a.tolist()), abs=1e-3)
+        assert got.b[i].item() == pytest.approx(plain_logp(policy, e.prompt.tolist(), e.response_b.tolist()), abs=1e-3)
+
+
+def test_scoring_keeps_the_order_whatever_the_batch_size(tiny_policy: Policy, annotations: pd.DataFrame) -> None:
+    encoded = prepare(annotations, tiny_policy.tokenizer, 128, 48).encoded
+    cpu = torch.device("cpu")
+    one, many = (score_comparisons(tiny_policy.model, encoded, tiny_policy.pad, size, cpu) for size in (1, 16))
+    torch.testing.assert_close(one.a, many.a, atol=1e-3, rtol=1e-5)
+    torch.testing.assert_close(one.b, many.b, atol=1e-3, rtol=1e-5)
+
+
+def test_a_pair_without_reference_has_zeros_and_its_lengths(tiny_policy: Policy, annotations: pd.DataFrame) -> None:
+    encoded = prepare(annotations, tiny_policy.tokenizer, 128, 48).encoded[:2]
+    logps = score_comparisons(tiny_policy.model, encoded, tiny_policy.pad, 2, torch.device("cpu"))
+    pair = pair_logps(logps, None, encoded)
+    assert pair.reference_first.tolist() == [0.0, 0.0]
+    assert pair.second_length.tolist() == [float(len(e.response_b)) for e in encoded]

@@ -1,0 +1,77 @@
+"""Token boundaries, chat templates and truncation."""
+
+import json
+
+import hypothesis.strategies as st
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from repo.errors import UserError
+from repo.policy.loading import Policy
+from repo.policy.tokenization import common_prefix, encode_comparisons
+
+
+def comparison(prompt: str, a: str, b: str, messages: bool = False) -> pd.DataFrame:
+    return pd.DataFrame([{"prompt": prompt, "response_a": a, "response_b": b, "messages": messages}])
+
+
+@given(st.lists(st.lists(st.integers(0, 2), max_size=6), min_size=1, max_size=3))
+def test_common_prefix_is_shared_and_longest(sequences: list[list[int]]) -> None:
+    n = common_prefix(*sequences)
+    assert len({tuple(s[:n]) for s in sequences}) == 1
+    longer = {tuple(s[: n + 1]) for s in sequences}
+    assert len(longer) > 1 or any(len(s) == n for s in sequences)
+
+
+text = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=40)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(text, text, text)
+def test_prompt_and_response_tokens_are_the_whole_conversation(
+    tiny_policy: Policy, prompt: str, a: str, b: str
+) -> None:
+    tokenizer = tiny_policy.tokenizer
+    encoded = encode_comparisons(comparison(prompt, a, b), tokenizer, 10_000, 10_000)[0]
+    whole = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}, {"role": "assistant", "content": a}], tokenize=False
+    )
+    assert [*encoded.prompt, *encoded.response_a] == tokenizer(whole, add_special_tokens=False)["input_ids"]
+    assert not encoded.truncated
+
+
+def test_messages_go_through_the_chat_template(tiny_policy: Policy) -> None:
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}]
+    answer = [[{"role": "assistant", "content": c}] for c in ("Yes.", "No.")]
+    row = comparison(json.dumps(turns), *(json.dumps(x) for x in answer), messages=True)
+    encoded = encode_comparisons(row, tiny_policy.tokenizer, 100, 100)[0]
+    decode = tiny_policy.tokenizer.decode
+    assert decode(encoded.prompt) == "<s><|system|>Be brief.</s><|user|>Hello?</s><|assistant|>"
+    assert decode(encoded.response_b) == "No.</s>"
+
+
+def test_plain_texts_end_with_the_end_token_where_there_is_no_template(tiny_policy: Policy) -> None:
+    from copy import deepcopy
+
+    bare = deepcopy(tiny_policy.tokenizer)
+    bare.chat_template = None
+    encoded = encode_comparisons(comparison("Why? ", "Because.", "So."), bare, 100, 100)[0]
+    assert bare.decode(encoded.response_a).endswith("Because.</s>")
+    with pytest.raises(UserError, match="no chat template"):
+        encode_comparisons(comparison("[]", "[]", "[]", messages=True), bare, 100, 100)
+
+
+def test_long_prompts_keep_their_end_and_long_responses_their_beginning(tiny_policy: Policy) -> None:
+    row = comparison("x " * 200 + "the end", "good " * 100, "bad " * 100)
+    encoded = encode_comparisons(row, tiny_policy.tokenizer, 64, 16)[0]
+    assert (len(encoded.prompt), len(encoded.response_a), len(encoded.response_b)) == (16, 48, 48)
+    assert "the end" in tiny_policy.tokenizer.decode(encoded.prompt)
+    assert tiny_policy.tokenizer.decode(encoded.response_b).startswith("bad bad")
+    assert encoded.truncated
+    assert encoded.usable
+
+
+def test_responses_that_truncation_makes_equal_are_not_usable(tiny_policy: Policy) -> None:
+    row = comparison("?", "same " * 100 + "x", "same " * 100 + "y")
+    assert not encode_comparisons(row, tiny_policy.tokenizer, 32, 16)[0].usable

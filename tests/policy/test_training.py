@@ -1,0 +1,149 @@
+"""Training for real on a tiny policy: it learns, it is deterministic, it resumes exactly, it stops when it diverges."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from repo.errors import UserError
+from repo.files import read_json
+from repo.policy.loading import load_policy
+from repo.policy.losses import LOSSES, PairLogps, PreferenceLoss
+from repo.policy.trainer import Metrics
+from repo.policy.training import TrainingResult, learning_rate, train
+from repo.settings import Settings, build_settings
+
+
+def changed(settings: Settings, **sections: dict[str, object]) -> Settings:
+    values = settings.model_dump()
+    for section, change in sections.items():
+        values[section] |= change
+    return build_settings(values, "test")
+
+
+def weights(result: TrainingResult) -> dict[str, Tensor]:
+    return load_policy(result.directory / "policy").model.state_dict()
+
+
+@pytest.fixture(scope="module")
+def trained(
+    annotations: pd.DataFrame, small_settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> TrainingResult:
+    return train(annotations, small_settings, tmp_path_factory.mktemp("trained"))
+
+
+def test_training_leaves_everything_the_next_steps_need(trained: TrainingResult, annotations: pd.DataFrame) -> None:
+    reliability = read_json(trained.directory / "reliability.json")
+    assert reliability == trained.reliability
+    assert {row["annotator_id"] for row in reliability["annotators"]} == set(annotations["annotator_id"])
+    assert sum(row["annotations"] for row in reliability["annotators"]) == len(annotations)
+    assert all(0 < row["reliability"] < 1 for row in reliability["annotators"])
+    posteriors = pd.read_parquet(trained.directory / "posteriors.parquet")
+    assert len(posteriors) == len(annotations)
+    assert posteriors["posterior"].between(0, 1).all()
+    assert trained.history[-1]["step"] == trained.summary["steps"] == 6
+    assert {"loss", "rewards/accuracies", "logps/chosen", "reliability/mean", "learning_rate"} <= set(
+        trained.history[0]
+    )
+
+
+@pytest.mark.parametrize("loss", sorted(set(LOSSES) - {"dpo"}))
+def test_every_loss_trains(loss: str, annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path) -> None:
+    result = train(annotations, changed(small_settings, train={"loss": loss, "loss_options": {}}), tmp_path)
+    assert result.history[-1]["reliability/min"] > 0
+
+
+def test_the_same_run_twice_gives_the_same_numbers(
+    trained: TrainingResult, annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
+) -> None:
+    again = train(annotations, small_settings, tmp_path)
+    assert again.reliability == trained.reliability
+    for name, tensor in weights(trained).items():
+        assert torch.equal(tensor, weights(again)[name]), name
+
+
+def test_gradient_accumulation_changes_nothing_but_memory(
+    trained: TrainingResult, annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
+) -> None:
+    split = train(annotations, changed(small_settings, train={"gradient_accumulation": 3}), tmp_path)
+    for ours, theirs in zip(split.history, trained.history, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_end(
+    annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
+) -> None:
+    settings = changed(small_settings, train={"checkpoint_every": 2, "epochs": 2, "keep_checkpoints": 2})
+    whole = train(annotations, settings, tmp_path / "whole")
+
+    def interrupt(record: Metrics) -> None:
+        if record["step"] == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(annotations, settings, tmp_path / "broken", on_log=interrupt)
+    assert sorted(p.name for p in (tmp_path / "broken" / "checkpoints").iterdir()) == ["step-4.pt", "step-6.pt"]
+    steps: list[float] = []
+    resumed = train(annotations, settings, tmp_path / "broken", on_log=lambda record: steps.append(record["step"]))
+    assert steps == [8, 10, 12]
+    assert resumed.reliability == whole.reliability
+    assert resumed.history == whole.history
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, weights(resumed)[name]), name
+    with pytest.raises(UserError, match="other settings or data"):
+        train(annotations, changed(settings, reliability={"initial": 0.8}), tmp_path / "broken")
+
+
+def test_plain_training_believes_everybody(annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path) -> None:
+    result = train(annotations, changed(small_settings, reliability={"estimator": "none"}), tmp_path)
+    assert {row["reliability"] for row in result.reliability["annotators"]} == {1.0}
+    assert result.summary["m_step"] == "weighted"
+
+
+def test_a_loss_of_your_own_needs_one_method(
+    annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
+) -> None:
+    @dataclass(frozen=True)
+    class Hinge(PreferenceLoss):
+        beta: float = 0.5
+
+        def __call__(self, pair: PairLogps) -> Tensor:
+            log_ratio = (pair.first - pair.reference_first) - (pair.second - pair.reference_second)
+            return torch.relu(1 - self.beta * log_ratio)
+
+    result = train(annotations, small_settings, tmp_path, loss=Hinge())
+    assert result.history[-1]["loss"] < result.history[0]["loss"]
+
+
+def test_adapters_train_and_are_handed_on_merged(
+    annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
+) -> None:
+    result = train(annotations, changed(small_settings, policy={"lora": {"rank": 2}}), tmp_path)
+    base = load_policy(tmp_path / "base").model.state_dict()
+    assert set(base) == set(weights(result))
+    assert any(not torch.equal(base[name], tensor) for name, tensor in weights(result).items())
+
+
+def test_divergence_stops_with_a_remedy(annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path) -> None:
+    settings = changed(small_settings, train={"learning_rate": 1e6, "epochs": 4, "max_gradient_norm": 1e9})
+    with pytest.raises(UserError, match="learning_rate"):
+        train(annotations, settings, tmp_path)
+    assert not (tmp_path / "policy").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "rate"),
+    [({}, 1e-3), ({"base": "some/model"}, 1e-6), ({"base": "some/model", "lora": {}}, 1e-5)],
+)
+def test_the_automatic_learning_rate_depends_on_what_is_trained(change: dict[str, object], rate: float) -> None:
+    assert learning_rate(changed(Settings(), policy=change)) == rate
+
+
+@pytest.mark.parametrize("base", ["./no-such-model", "/no/such/model", "a/b/c"])
+def test_a_model_path_that_does_not_exist_is_named(base: str) -> None:
+    with pytest.raises(UserError, match=re.escape(base)):
+        load_policy(base)

@@ -1,0 +1,62 @@
+"""Configuration: one shape for file and overrides, and errors that name the key."""
+
+from pathlib import Path
+
+import pytest
+
+from repo.errors import UserError
+from repo.settings import Settings, leaves, load_settings, settings_from_json
+
+
+def test_a_file_and_overrides_fill_the_same_settings(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("train:\n  loss: ipo\n  epochs: 3\n")
+    settings = load_settings(file, ["train.epochs=5", "policy.lora.rank=4", "train.loss_options={beta: 0.5}"])
+    assert (settings.train.loss, settings.train.epochs) == ("ipo", 5)
+    assert settings.policy.lora is not None
+    assert settings.policy.lora.rank == 4
+    assert settings.train.loss_options == {"beta": 0.5}
+
+
+def test_settings_survive_the_hand_over_as_json() -> None:
+    settings = load_settings(None, ["train.learning_rate=1e-5", "policy.lora.rank=4"])
+    assert settings_from_json(settings.model_dump_json()) == settings
+    assert settings.train.learning_rate == 1e-5
+
+
+def test_every_setting_is_described() -> None:
+    assert not [name for name, _ in leaves(Settings()) if not _description(name)]
+
+
+def _description(name: str) -> str | None:
+    section: object = Settings()
+    *path, last = name.split(".")
+    for part in path:
+        section = getattr(section, part)
+    return type(section).model_fields[last].description  # type: ignore[attr-defined,no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "words"),
+    [
+        ("train:\n  los: ipo\n", [], r"unknown setting 'train\.los'(.|\n)*'train\.loss'"),
+        ("trian: {}\n", [], r"'trian'(.|\n)*'train'"),
+        ("train:\n  epochs: 0\n", [], r"train\.epochs = 0"),
+        ("train:\n  m_step: both\n", [], r"train\.m_step = 'both'"),
+        ("- a\n- b\n", [], "mapping of sections"),
+        ("train: [\n", [], "not valid YAML"),
+        ("", ["train.epochs"], r"section\.key=value"),
+        ("train:\n  epochs: 2\n", ["train.epochs.deep=1"], "epochs is a value"),
+        ("", ["train.learning_rate=fast"], r"train\.learning_rate"),
+    ],
+)
+def test_a_mistake_names_its_key_and_a_remedy(tmp_path: Path, text: str, overrides: list[str], words: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=words):
+        load_settings(file, overrides)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.yaml"):
+        load_settings(tmp_path / "nowhere.yaml")
