@@ -1,0 +1,1 @@
+"""Kubeflow components, one a file, each a thin step over the library."""

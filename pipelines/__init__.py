@@ -1,0 +1,1 @@
+"""The graphs, their compiled YAML, and the command line that runs them."""

@@ -160,7 +160,7 @@ class RegistrySettings(Section):
     """Where runs and models are kept in MLflow."""
 
     experiment: str = Field("repo", min_length=1, description="MLflow experiment")
-    model: str = Field("repo-policy", min_length=1, description="registered model name")
+    model: str = Field("repo-policy", pattern=r"^[\w.-]+$", description="registered model name: letters, digits, . _ -")
 
 
 class Settings(Section):
@@ -200,6 +200,50 @@ def build_settings(values: dict[str, Any], source: str) -> Settings:
 def settings_from_json(text: str) -> Settings:
     """Read settings back from the JSON that one pipeline step hands to the next."""
     return build_settings(json.loads(text), "the pipeline's settings")
+
+
+PIPELINE_PARAMETERS = {
+    "experiment": "registry.experiment",
+    "model": "registry.model",
+    "policy": "policy.base",
+    "loss": "train.loss",
+    "m_step": "train.m_step",
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+    "learning_rate": "train.learning_rate",
+    "seed": "train.seed",
+    "estimator": "reliability.estimator",
+    "initial_reliability": "reliability.initial",
+    "step_size": "reliability.step_size",
+}
+"""The settings that are pipeline parameters of their own, for the Kubeflow UI: parameter → setting."""
+
+
+def to_parameters(settings: Settings) -> dict[str, Any]:
+    """Return pipeline parameters: the main settings by name, every other one that is no default as YAML in `config`."""
+    values = dict(leaves(settings))
+    defaults = dict(leaves(Settings()))
+    parameters = {name: values[path] for name, path in PIPELINE_PARAMETERS.items()}
+    rest: dict[str, Any] = {}
+    for path, value in values.items():
+        if path not in PIPELINE_PARAMETERS.values() and value != defaults.get(path):
+            _put(rest, path.split("."), value)
+    parameters["learning_rate"] = str(parameters["learning_rate"])
+    return {**parameters, "config": yaml.safe_dump(rest, allow_unicode=True, sort_keys=False) if rest else ""}
+
+
+def from_parameters(parameters: dict[str, Any], config: str) -> Settings:
+    """Undo to_parameters.
+
+    Raises:
+        UserError: `config` is no valid YAML, sets what is a parameter of its own, or a value is out of its bounds.
+    """
+    values = parse_yaml(config, "the pipeline parameter config")
+    for name, path in PIPELINE_PARAMETERS.items():
+        if _get(values, path.split(".")) is not None:
+            raise UserError(f"the pipeline parameter config sets {path}", f"set the pipeline parameter {name} instead")
+        _put(values, path.split("."), parameters[name])
+    return build_settings(values, "the pipeline's parameters")
 
 
 def parse_yaml(text: str, source: str) -> dict[str, Any]:
@@ -244,13 +288,22 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     if not separator or not all(keys):
         raise UserError(f"--set {override}: expected section.key=value", "for example --set train.loss=ipo")
     parsed = parse_yaml(f"value: {text}", f"--set {override}")["value"]
-    node = values
-    for key in keys[:-1]:
-        child = node.setdefault(key, {})
-        if not isinstance(child, dict):
-            raise UserError(f"--set {override}: {key} is a value, not a section", _LIST)
-        node = child
-    node[keys[-1]] = parsed
+    for depth in range(1, len(keys)):
+        if not isinstance(_get(values, keys[:depth]), dict | None):
+            raise UserError(f"--set {override}: {keys[depth - 1]} is a value, not a section", _LIST)
+    _put(values, keys, parsed)
+
+
+def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
+    for key in path[:-1]:
+        values = values.setdefault(key, {})
+    values[path[-1]] = value
+
+
+def _get(values: Any, path: list[str]) -> Any:
+    for key in path:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
 
 
 def _explain(error: ValidationError, source: str) -> UserError:
@@ -266,3 +319,21 @@ def _explain(error: ValidationError, source: str) -> UserError:
         else:
             lines.append(f"{source}: {name} = {issue['input']!r}: {issue['msg'].lower()}")
     return UserError("\n".join(dict.fromkeys(lines)), " ".join([*remedies, _LIST]))
+
+
+def to_commented_yaml(settings: Settings) -> str:
+    """Return all settings as YAML, each with its meaning as a comment."""
+    return "".join(_commented(settings, 0))
+
+
+def _commented(section: Section, depth: int) -> Iterator[str]:
+    indent = "  " * depth
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield f"{indent}{name}:\n"
+            yield from _commented(value, depth + 1)
+        else:
+            text = yaml.safe_dump(value, default_flow_style=True, width=1000, allow_unicode=True, sort_keys=False)
+            scalar = text.removesuffix("...\n").strip()
+            yield f"{indent}{name}: {scalar}  # {field.description}\n"

@@ -37,6 +37,11 @@ class Verdict:
         """Return verdict.json's content."""
         return {"decision": self.decision, "reasons": self.reasons, "rules": [vars(rule) for rule in self.rules]}
 
+    def to_markdown(self) -> str:
+        """Return the verdict and every rule's outcome as a table."""
+        rows = [f"| {rule.name} | {'passed' if rule.passed else '**failed**'} | {rule.reason} |" for rule in self.rules]
+        return "\n".join([f"# Verdict: {self.decision}", "", "| rule | outcome | why |", "|---|---|---|", *rows, ""])
+
 
 def decide(evaluation: Mapping[str, Any], settings: GateSettings) -> Verdict:
     """Apply the rules to what repo.evaluation.evaluation.evaluate returned."""

@@ -29,15 +29,17 @@ class TrainingResult:
     """What training made.
 
     Attributes:
-        directory: policy/ and, for `tiny`, base/ (Hugging Face format), reliability.json, history.jsonl, training.json,
-            and posteriors.parquet: one row an annotation with its margin S and posterior w at its last visit, before
-            the update that visit led to.
+        policy: directory of the trained policy in Hugging Face format, adapters merged.
+        record: directory with reliability.json, history.jsonl, training.json, for `tiny` its base/ in Hugging Face
+            format, and posteriors.parquet: one row an annotation with its margin S and posterior w at its last visit,
+            before the update that visit led to.
         reliability: the content of reliability.json.
         history: logged metrics.
         summary: the content of training.json.
     """
 
-    directory: Path
+    policy: Path
+    record: Path
     reliability: dict[str, Any]
     history: list[Metrics]
     summary: dict[str, Any]
@@ -57,7 +59,7 @@ def train(
     Args:
         annotations: canonical table (see repo.annotations.schema) without ties.
         settings: the sections policy, train and reliability are read.
-        output: directory to write.
+        output: directory to write: policy/, record/, and checkpoints/ while training.
         loss: an instance of your own loss; default: train.loss by name.
         on_log: receives each logged record.
 
@@ -116,10 +118,11 @@ def _initial_policy(annotations: "pd.DataFrame", settings: Settings, output: Pat
     """Load the base policy; a tiny one is made once and kept, so that an interrupted run finds the same one."""
     if settings.policy.base != TINY:
         return load_policy(settings.policy.base, settings.policy.revision)
-    base = output / "base"
+    base = output / "record" / "base"
     if not base.exists():
-        partial = output / ".base.partial"
+        partial = output / "base.partial"
         make_tiny_policy(annotations, settings).save(partial)
+        base.parent.mkdir(parents=True, exist_ok=True)
         partial.rename(base)
     return load_policy(base)
 
@@ -139,16 +142,23 @@ def _estimator(settings: ReliabilitySettings, annotators: int) -> Estimator:
 
 
 def _save(trainer: Trainer, settings: Settings, output: Path, seconds: float) -> TrainingResult:
+    policy, record = output / "policy", output / "record"
     model = trainer.accelerator.unwrap_model(trainer.model)
-    merge_lora(Policy(model, trainer.policy.tokenizer)).save(output / "policy")
+    merge_lora(Policy(model, trainer.policy.tokenizer)).save(policy)
+    record.mkdir(parents=True, exist_ok=True)
     table = trainer.data.table.assign(margin=trainer.margins.cpu().numpy(), posterior=trainer.posteriors.cpu().numpy())
-    table.to_parquet(output / "posteriors.parquet")
+    table.to_parquet(record / "posteriors.parquet")
     reliability = _reliability(trainer, settings.reliability)
     summary = _summary(trainer, settings, seconds)
-    write_json(output / "reliability.json", reliability)
-    write_jsonl(output / "history.jsonl", trainer.history)
-    write_json(output / "training.json", summary)
-    return TrainingResult(output, reliability, trainer.history, summary)
+    write_json(record / "reliability.json", reliability)
+    write_jsonl(record / "history.jsonl", trainer.history)
+    write_json(record / "training.json", summary)
+    return TrainingResult(policy, record, reliability, trainer.history, summary)
+
+
+def _base_name(base: str) -> str:
+    """Return the base as it can be found again from another working directory."""
+    return str(Path(base).expanduser().resolve()) if base != TINY and Path(base).expanduser().is_dir() else base
 
 
 def _reliability(trainer: Trainer, settings: ReliabilitySettings) -> dict[str, Any]:
@@ -166,7 +176,8 @@ def _reliability(trainer: Trainer, settings: ReliabilitySettings) -> dict[str, A
 
 def _summary(trainer: Trainer, settings: Settings, seconds: float) -> dict[str, Any]:
     return {
-        "base": settings.policy.base,
+        "base": _base_name(settings.policy.base),
+        "base_revision": settings.policy.revision,
         "loss": settings.train.loss,
         "loss_options": dict(vars(trainer.loss)),
         "m_step": trainer.m_step,

@@ -1,0 +1,1 @@
+"""MLflow: runs, artifacts handed from step to step, the model registry."""

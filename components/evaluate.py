@@ -1,0 +1,65 @@
+"""Score candidate, base and champion on the same held-out annotations."""
+
+from kfp.dsl import Artifact, Dataset, Input, Markdown, Metrics, Model, Output
+
+from components.step import train_step
+
+
+@train_step()
+def evaluate(
+    run_id: str,
+    settings: str,
+    parts: Input[Dataset],
+    policy: Input[Model],
+    evaluation: Output[Artifact],
+    summary: Output[Markdown],
+    metrics: Output[Metrics],
+) -> str:
+    """Evaluate and return the version of the champion compared with, or '' when there is none yet.
+
+    Args:
+        run_id: parent MLflow run.
+        settings: all settings as JSON.
+        parts: pointer to the split annotations.
+        policy: pointer to the candidate.
+        evaluation: pointer to evaluation.json.
+        summary: the figures as a table.
+        metrics: the candidate's figures.
+    """
+    import tempfile
+    from dataclasses import replace
+    from pathlib import Path
+
+    import pandas as pd
+
+    from repo.console import say
+    from repo.evaluation.evaluation import evaluate
+    from repo.evaluation.summary import flat_metrics, one_line, to_markdown
+    from repo.files import write_json, write_text
+    from repo.settings import settings_from_json
+    from repo.tracking.handover import fetch, read_pointer, write_pointer
+    from repo.tracking.policies import champion_source, policy_source
+    from repo.tracking.registry import champion
+    from repo.tracking.runs import step
+
+    with step(run_id, "evaluate") as run, tempfile.TemporaryDirectory() as directory:
+        chosen = settings_from_json(settings)
+        candidate = policy_source(read_pointer(policy.path))
+        policies = {"candidate": candidate, "base": replace(candidate, path=candidate.base)}
+        current = champion(chosen.registry.model)
+        if current:
+            policies["champion"] = champion_source(current)
+        held_out = pd.read_parquet(fetch(read_pointer(parts.path)) / "held_out.parquet")
+        result = evaluate(held_out, policies, chosen, parts.metadata["by"])
+        write_json(Path(directory, "evaluation.json"), result)
+        markdown = to_markdown(result, current.version if current else "")
+        write_text(Path(directory, "evaluation.md"), markdown)
+        write_text(Path(summary.path), markdown)
+        pointer = run.publish(Path(directory), "evaluation")
+        write_pointer(pointer, evaluation.path)
+        evaluation.metadata.update(pointer.metadata)
+        figures = flat_metrics(result)
+        run.log_metrics(figures)
+        metrics.metadata.update(figures)
+        say(one_line(result))
+        return current.version if current else ""

@@ -1,0 +1,54 @@
+"""Register the candidate, whatever the verdict: a rejected one stays on record."""
+
+from kfp.dsl import Artifact, Input, Model
+
+from components.step import step
+
+
+@step()
+def register(
+    run_id: str,
+    settings: str,
+    policy: Input[Model],
+    evaluation: Input[Artifact],
+    verdict: Input[Artifact],
+) -> str:
+    """Register the policy as a version with its facts as tags, make it challenger, and return the version.
+
+    Args:
+        run_id: parent MLflow run.
+        settings: all settings as JSON.
+        policy: pointer to the candidate.
+        evaluation: pointer to evaluation.json.
+        verdict: pointer to verdict.json.
+    """
+    from repo.console import say
+    from repo.files import read_json, text_digest
+    from repo.settings import settings_from_json
+    from repo.tracking.handover import fetch, read_pointer
+    from repo.tracking.policies import model_metadata
+    from repo.tracking.registry import register, version_tags
+    from repo.tracking.runs import step
+
+    with step(run_id, "register") as run:
+        pointer = read_pointer(policy.path)
+        metadata = model_metadata(fetch(pointer))
+        figures = read_json(fetch(read_pointer(evaluation.path)) / "evaluation.json")
+        decided = read_json(fetch(read_pointer(verdict.path)) / "verdict.json")
+        name = settings_from_json(settings).registry.model
+        accuracy = figures["policies"]["candidate"][figures["target"]]["accuracy"]["value"]
+        tags = version_tags(
+            loss=metadata["loss"],
+            accuracy=accuracy,
+            annotators=metadata["reliability_annotators"],
+            mean_reliability=metadata["reliability_mean"],
+            data_digest=metadata["data_digest"],
+            config_digest=text_digest(settings),
+            verdict=decided["decision"],
+            reasons=decided["reasons"],
+            run_id=run_id,
+        )
+        version = register(pointer, name, tags)
+        run.set_tags({"model_version": version})
+        say(f"{name} version {version} registered as challenger")
+        return version

@@ -1,0 +1,44 @@
+"""Hold out prompts for evaluation."""
+
+from kfp.dsl import Dataset, Input, Metrics, Output
+
+from components.step import step
+
+
+@step()
+def split(
+    run_id: str, settings: str, annotations: Input[Dataset], parts: Output[Dataset], metrics: Output[Metrics]
+) -> None:
+    """Split by prompt, deterministically from the text.
+
+    Args:
+        run_id: parent MLflow run.
+        settings: all settings as JSON.
+        annotations: pointer to the validated annotations.
+        parts: pointer to the training and held-out annotations.
+        metrics: counts.
+    """
+    import tempfile
+    from pathlib import Path
+
+    import pandas as pd
+
+    from repo.annotations.splitting import save_split, split_annotations
+    from repo.console import say
+    from repo.settings import settings_from_json
+    from repo.tracking.handover import fetch, read_pointer, write_pointer
+    from repo.tracking.runs import step
+
+    with step(run_id, "split") as run, tempfile.TemporaryDirectory() as directory:
+        table = pd.read_parquet(fetch(read_pointer(annotations.path)) / "annotations.parquet")
+        result = split_annotations(table, settings_from_json(settings).data)
+        save_split(result, Path(directory))
+        pointer = run.publish(Path(directory), "split")
+        counts = {"train": float(len(result.train)), "held_out": float(len(result.held_out))}
+        run.log_metrics(counts)
+        metrics.metadata.update(counts)
+        write_pointer(pointer, parts.path)
+        parts.metadata.update(pointer.metadata | {"by": result.by, "data_digest": annotations.metadata["data_digest"]})
+        say(f"{len(result.train):,} annotations to train on, {len(result.held_out):,} held out by {result.by}")
+        for note in result.notes:
+            say(note)

@@ -1,0 +1,59 @@
+"""Train the policy with RE-PO."""
+
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
+
+from components.step import train_step
+
+
+@train_step()
+def train(
+    run_id: str,
+    settings: str,
+    parts: Input[Dataset],
+    policy: Output[Model],
+    training: Output[Artifact],
+    metrics: Output[Metrics],
+) -> None:
+    """Train on the training annotations; the policy becomes an MLflow model that carries the reliabilities.
+
+    Args:
+        run_id: parent MLflow run.
+        settings: all settings as JSON.
+        parts: pointer to the split annotations.
+        policy: pointer to the MLflow model.
+        training: pointer to the record: reliabilities, posteriors, history and, for a tiny policy, its base.
+        metrics: last logged metrics.
+    """
+    import tempfile
+    from pathlib import Path
+
+    import pandas as pd
+
+    from repo.console import say
+    from repo.policy.training import train
+    from repo.settings import settings_from_json
+    from repo.tracking.handover import fetch, read_pointer, write_pointer
+    from repo.tracking.models import log_policy
+    from repo.tracking.policies import policy_details
+    from repo.tracking.runs import step
+
+    with step(run_id, "train") as run, tempfile.TemporaryDirectory() as directory:
+        chosen = settings_from_json(settings)
+        annotations = pd.read_parquet(fetch(read_pointer(parts.path)) / "train.parquet")
+        result = train(annotations, chosen, Path(directory), on_log=run.log_record)
+        record = run.publish(result.record, "training")
+        name = chosen.registry.model
+        details = policy_details(result.summary, record, name, parts.metadata["data_digest"])
+        model = log_policy(run, result.policy, name, result.reliability, details)
+        metrics.metadata.update(result.history[-1])
+        for artifact, pointer in ((policy, model), (training, record)):
+            write_pointer(pointer, artifact.path)
+            artifact.metadata.update(pointer.metadata)
+        summary, last = result.summary, result.history[-1]
+        say(
+            f"{summary['steps']} steps on {summary['comparisons']:,} comparisons in {summary['seconds']:.0f} s "
+            f"({summary['parameters'] / 1e6:.1f} M parameters, {summary['device']}); loss {last['loss']:.3f}"
+        )
+        truncated, dropped = (sum(c[key] for c in summary["tokenization"].values()) for key in ("truncated", "dropped"))
+        if truncated or dropped:
+            say(f"{truncated:,} annotations truncated, {dropped:,} dropped (equal after truncation): see training.json")

@@ -1,0 +1,230 @@
+"""The command line, `repo-pipeline`. Heavy imports stand inside the commands: help must come at once."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from repo.errors import UserError
+
+
+class _Commands(click.Group):
+    """Shows a user's mistake as text with a remedy, exit code 1."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(context)
+        except UserError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(1)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(0)
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return the commands in the order a new user needs them."""
+        return list(self.commands)
+
+
+store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Directory of the embedded MLflow store; default .repo, or the server in MLFLOW_TRACKING_URI.",
+)
+config_option = click.option(
+    "--config", type=click.Path(path_type=Path), default=None, help="YAML file with settings; see `settings`."
+)
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting; may be repeated."
+)
+verbose_option = click.option("--verbose", is_flag=True, help="Show everything the steps print.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="repo-pipeline")
+def main() -> None:
+    """Align a language model on noisy human preferences with RE-PO, and learn which annotators can be believed.
+
+    \b
+    Start here:
+      repo-pipeline demo                            simulated annotations, three minutes
+      repo-pipeline run --data votes.jsonl          your own annotations
+      repo-pipeline models                          what was trained, and which one is champion
+      repo-pipeline ui                              MLflow's own pages on all of it
+    """
+
+
+@main.command()
+@store_option
+@set_option
+@verbose_option
+def demo(store: Path | None, overrides: tuple[str, ...], verbose: bool) -> None:
+    """Run everything on simulated annotations whose truth is known.
+
+    \b
+    Examples:
+      repo-pipeline demo
+      repo-pipeline demo --set train.loss=simpo --set reliability.initial=0.8
+    """
+    _run("simulated", None, overrides, store, verbose)
+
+
+@main.command()
+@click.option("--data", required=True, help="File, glob, directory, URI or hf:// id; several separated by commas.")
+@config_option
+@set_option
+@store_option
+@verbose_option
+def run(data: str, config: Path | None, overrides: tuple[str, ...], store: Path | None, verbose: bool) -> None:
+    """Validate annotations, train a policy, report reliabilities, evaluate, and promote it if it is better.
+
+    One row is one annotation, in either of two layouts: prompt, chosen, rejected; or prompt, response_a, response_b,
+    preference (a, b or tie). Optional: annotator_id, comparison_id, created_at, gold. JSONL, JSON, CSV, Parquet,
+    a `datasets` directory, or MultiPref's own layout.
+
+    \b
+    Examples:
+      repo-pipeline run --data votes.jsonl
+      repo-pipeline run --data "batches/*.csv" --set data.columns="{annotator_id: worker}"
+      repo-pipeline run --data votes.jsonl --set policy.base=Qwen/Qwen2.5-0.5B-Instruct --set train.loss=ipo
+      repo-pipeline run --data votes.parquet --config config.yaml --store runs/
+    """
+    _run(data, config, overrides, store, verbose)
+
+
+def _run(data: str, config: Path | None, overrides: tuple[str, ...], store: Path | None, verbose: bool) -> None:
+    from pipelines.local import run_training
+    from repo.settings import load_settings
+    from repo.tracking.store import DEFAULT_ROOT, choose_store
+
+    settings = load_settings(config, overrides)
+    chosen = choose_store(store)
+    click.echo(f"training pipeline on {data}; everything is kept in {chosen.tracking_uri}")
+    finished = run_training(data, settings, chosen, (store or DEFAULT_ROOT).absolute(), verbose)
+    from pipelines.summary import summarise
+
+    click.echo(summarise(finished, data, settings, store))
+
+
+@main.command()
+@store_option
+@click.option("--model", default=None, help="Registered model name; default: registry.model's default.")
+@json_option
+def models(store: Path | None, model: str | None, as_json: bool) -> None:
+    """List registered versions: alias, loss, accuracy, annotators, mean reliability, verdict.
+
+    \b
+    Examples:
+      repo-pipeline models
+      repo-pipeline models --json | jq '.[] | select(.verdict == "promote")'
+    """
+    from repo.settings import RegistrySettings
+    from repo.tracking.store import choose_store
+
+    chosen = choose_store(store)
+    name = model or RegistrySettings().model
+    if not chosen.exists:
+        click.echo("[]" if as_json else "no models yet: `repo-pipeline demo` or `repo-pipeline run` makes one")
+        return
+    import os
+
+    os.environ.update(chosen.environment())
+    from dataclasses import asdict
+
+    from pipelines.summary import models_table
+    from repo.tracking.registry import list_models
+
+    infos = list_models(name)
+    click.echo(json.dumps([asdict(info) for info in infos], indent=2) if as_json else models_table(name, infos))
+
+
+@main.command()
+@store_option
+@click.option("--port", default=5000, show_default=True, help="Port on the loopback interface.")
+def ui(store: Path | None, port: int) -> None:
+    """Open MLflow's own interface on the store; stop it with Ctrl-C.
+
+    \b
+    Example:
+      repo-pipeline ui --port 5001
+    """
+    import os
+
+    from repo.tracking.store import choose_store
+
+    chosen = choose_store(store)
+    command = chosen.ui_command(port)
+    click.echo(f"MLflow on http://127.0.0.1:{port} (Ctrl-C stops it)")
+    try:
+        sys.exit(subprocess.call(command, env=os.environ | chosen.environment()))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@main.command()
+@config_option
+@set_option
+def settings(config: Path | None, overrides: tuple[str, ...]) -> None:
+    """Print every setting, its value and its meaning, as a YAML file for --config.
+
+    \b
+    Examples:
+      repo-pipeline settings > config.yaml
+      repo-pipeline settings --set train.loss=ipo
+    """
+    from repo.settings import load_settings, to_commented_yaml
+
+    click.echo(to_commented_yaml(load_settings(config, overrides)), nl=False)
+
+
+@main.command()
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="File to write, JSONL.")
+@set_option
+def simulate(output: Path, overrides: tuple[str, ...]) -> None:
+    """Write the demo's simulated annotations to a file: an example of the layout.
+
+    \b
+    Examples:
+      repo-pipeline simulate --output votes.jsonl
+      repo-pipeline simulate --output many.jsonl --set simulation.comparisons=20000
+    """
+    from repo.annotations.simulation import simulate as rows
+    from repo.files import write_jsonl
+    from repo.settings import load_settings
+
+    try:
+        write_jsonl(output, rows(load_settings(None, overrides).simulation))
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written: {error.strerror}", "choose another --output") from None
+    click.echo(f"wrote {output}")
+
+
+@main.command("compile")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Directory for the YAML.")
+@click.option("--check", is_flag=True, help="Write nothing; fail when the YAML there is stale.")
+def compile_command(output: Path, check: bool) -> None:
+    """Write the pipelines as YAML to upload to Kubeflow Pipelines.
+
+    \b
+    Examples:
+      repo-pipeline compile --output build/
+      repo-pipeline compile --output pipelines/compiled --check
+    """
+    from pipelines.compiling import check_compiled, compile_pipelines
+
+    if check:
+        check_compiled(output)
+        click.echo(f"{output}: up to date")
+    else:
+        for file in compile_pipelines(output):
+            click.echo(f"wrote {file}")
+
+
+if __name__ == "__main__":
+    main()

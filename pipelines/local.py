@@ -1,0 +1,139 @@
+"""Run the compiled training pipeline on this machine: kfp's own local runner, one process a step, this environment."""
+
+import contextlib
+import io
+import os
+import re
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+from pipelines.compiling import COMPILED
+from repo.console import PREFIX
+from repo.errors import UserError
+from repo.settings import Settings, to_parameters
+from repo.tracking.store import Server, Store
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """A pipeline run that came to its end.
+
+    Attributes:
+        run_id: its parent MLflow run.
+        log: everything the steps printed.
+    """
+
+    run_id: str
+    log: Path
+
+
+def run_training(data: str, settings: Settings, store: Store | Server, scratch: Path, verbose: bool) -> LocalRun:
+    """Run the training pipeline and wait for it.
+
+    Args:
+        data: where the annotations are.
+        settings: all settings.
+        store: where MLflow keeps runs and models.
+        scratch: directory for logs and Kubeflow's own small files.
+        verbose: show everything the steps print.
+
+    Raises:
+        UserError: the store cannot be used, or a step failed; the message is the step's own.
+    """
+    store.prepare(settings.registry.experiment)
+    os.environ.update(store.environment())
+    from repo.tracking.runs import PIPELINE_RUN, close_parent, find_run
+
+    name = f"{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
+    log = scratch / "logs" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    parameters = {"data": data, "name": name, **to_parameters(settings)}
+    try:
+        with _captured(log, verbose):
+            succeeded = _run(parameters, scratch / "pipeline" / name)
+    except KeyboardInterrupt:
+        stopped = find_run(settings.registry.experiment, name)
+        if stopped:
+            close_parent(stopped.data.tags[PIPELINE_RUN], "CANCELLED")
+        raise
+    parent = find_run(settings.registry.experiment, name)
+    if parent is None or not succeeded:
+        raise _failure(parent.info.run_id if parent else None, log)
+    return LocalRun(parent.info.run_id, log)
+
+
+def _run(parameters: dict[str, object], root: Path) -> bool:
+    """Run the committed YAML; return whether every step succeeded."""
+    from kfp import components, local
+
+    local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
+    pipeline = components.load_component_from_file(str(COMPILED / "training.yaml"))
+    try:
+        pipeline(**parameters)
+    except RuntimeError as error:
+        print(error)
+        return False
+    return True
+
+
+def _failure(run_id: str | None, log: Path) -> UserError:
+    """Turn a failed pipeline into the failed step's own message."""
+    from repo.tracking.runs import steps_of
+
+    failed = [step for step in steps_of(run_id) if step.status == "FAILED"] if run_id else []
+    if failed and failed[-1].error:
+        step = failed[-1]
+        return UserError(f"step {step.name} failed: {step.error}", step.remedy or f"everything it printed: {log}")
+    return UserError(f"the pipeline failed; the end of {log}:\n{_tail(log)}", f"everything the steps printed: {log}")
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    return "\n".join(f"  {line}" for line in log.read_text(encoding="utf-8").splitlines()[-lines:])
+
+
+@contextlib.contextmanager
+def _captured(log: Path, verbose: bool) -> Iterator[None]:
+    """Send what kfp and the steps print to the log file, and what they say to a person to the terminal too."""
+    terminal = sys.stdout
+    with log.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        tee = _Tee(file, terminal, verbose)
+        with contextlib.redirect_stdout(tee), contextlib.redirect_stderr(tee):
+            yield
+
+
+_STARTED = re.compile(r"Executing task (?:\x1b\[\d+m)?'(?P<name>[^']+)'")
+
+
+@dataclass
+class _Tee(io.StringIO):
+    """Writes everything to a file; shows each step's start and what it says with the time since the beginning."""
+
+    file: TextIO
+    terminal: TextIO
+    verbose: bool
+    started: float = field(default_factory=time.monotonic)
+    pending: str = ""
+
+    def write(self, text: str) -> int:
+        """Take any piece of text; act on whole lines."""
+        *lines, self.pending = (self.pending + text).split("\n")
+        for line in lines:
+            self.file.write(f"{line}\n")
+            self.file.flush()
+            self._show(line)
+        return len(text)
+
+    def _show(self, line: str) -> None:
+        if self.verbose:
+            self.terminal.write(f"{line}\n")
+        elif found := _STARTED.search(line):
+            self.terminal.write(f"{time.monotonic() - self.started:6.0f} s  {found['name']}\n")
+        elif line.strip().startswith(PREFIX):
+            self.terminal.write(f"{'':10}{line.strip().removeprefix(PREFIX)}\n")
+        self.terminal.flush()

@@ -1,0 +1,107 @@
+"""What the command line prints when a run has ended, and its table of models."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.local import LocalRun
+from repo.annotations.simulation import SOURCE
+from repo.files import read_json
+from repo.settings import Settings
+from repo.tracking.registry import ModelInfo
+
+_MOST_ANNOTATORS = 20
+_MOST_ID_CHARACTERS = 40
+
+
+def summarise(finished: LocalRun, data: str, settings: Settings, store: Path | None) -> str:
+    """Return a short account of a finished run: steps, reliabilities, evaluation, verdict, and where to look."""
+    from repo.evaluation.summary import one_line
+    from repo.tracking.runs import artifact_of, steps_of
+
+    report = artifact_of(finished.run_id, "report", "report/report.html")
+    reliability = read_json(report.parent / "reliability.json")
+    evaluation = read_json(artifact_of(finished.run_id, "evaluate", "evaluation/evaluation.json"))
+    verdict = read_json(artifact_of(finished.run_id, "gate", "verdict/verdict.json"))
+    truth = settings.simulation.reliabilities if data == SOURCE else {}
+    steps = [(s.name, s.status.lower(), f"{s.seconds:.1f} s" if s.seconds else "") for s in steps_of(finished.run_id)]
+    option = f" --store {store}" if store else ""
+    return "\n".join(
+        [
+            "",
+            *_table(("step", "outcome", "time"), steps),
+            "",
+            *_reliabilities(reliability, truth),
+            "",
+            one_line(evaluation),
+            f"verdict: {verdict['decision']}",
+            *(f"  - {reason}" for reason in verdict["reasons"]),
+            "",
+            f"report: {report}",
+            f"runs and models: repo-pipeline ui{option}    repo-pipeline models{option}",
+            f"log: {finished.log}",
+        ]
+    )
+
+
+def models_table(name: str, infos: Sequence[ModelInfo]) -> str:
+    """Return the registered versions as a table."""
+    if not infos:
+        return f"no version of {name} yet: `repo-pipeline demo` or `repo-pipeline run` makes one"
+    rows = [
+        (
+            info.version,
+            ", ".join(info.aliases),
+            info.loss,
+            _number(info.accuracy),
+            str(info.annotators or ""),
+            _number(info.mean_reliability),
+            info.verdict,
+            info.created,
+        )
+        for info in infos
+    ]
+    head = ("version", "alias", "loss", "accuracy", "annotators", "mean reliability", "verdict", "registered")
+    return "\n".join([name, *_table(head, rows)])
+
+
+def _reliabilities(reliability: dict[str, Any], truth: dict[str, float]) -> list[str]:
+    """Return true against estimated reliabilities; only both ends where there are many annotators."""
+    annotators = reliability["annotators"]
+    head = ("annotator", "reliability", *(("true",) if truth else ()), "agrees with majority", "labels")
+    rows = [
+        (
+            _shortened(row["annotator_id"]),
+            f"{row['reliability']:.3f}",
+            *((_number(truth.get(row["annotator_id"])),) if truth else ()),
+            _number(row["agreement_with_majority"]),
+            f"{row['annotations']:,}",
+        )
+        for row in annotators
+    ]
+    if len(rows) > _MOST_ANNOTATORS:
+        half = _MOST_ANNOTATORS // 2
+        rows = [*rows[:half], (f"… {len(rows) - 2 * half} more …", *[""] * (len(head) - 1)), *rows[-half:]]
+    lines = _table(head, rows)
+    errors = [
+        abs(row["reliability"] - truth[row["annotator_id"]]) for row in annotators if row["annotator_id"] in truth
+    ]
+    return [*lines, f"mean absolute error: {sum(errors) / len(errors):.3f}"] if errors else lines
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return aligned lines."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
+    ]
+
+
+def _shortened(annotator_id: str) -> str:
+    """Return an id that cannot break the terminal: no control characters, no newlines, not too long."""
+    printable = "".join(c if c.isprintable() else "?" for c in annotator_id)
+    return printable if len(printable) <= _MOST_ID_CHARACTERS else printable[: _MOST_ID_CHARACTERS - 1] + "…"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,25 @@
+"""The first step: from a data source to validated annotations."""
+
+import tempfile
+from pathlib import Path
+
+from repo.annotations.reading import read_annotations
+from repo.annotations.simulation import SOURCE, simulate
+from repo.annotations.validation import ValidationResult, validate
+from repo.files import write_jsonl
+from repo.settings import Settings
+
+
+def ingest(source: str, settings: Settings) -> ValidationResult:
+    """Read and validate annotations; the source "simulated" writes its own first and reads them like any other file.
+
+    Raises:
+        UserError: the source cannot be read, or is not in a layout we know. A batch that fails validation is returned:
+            look at `passed`, or call `raise_if_failed`.
+    """
+    if source.strip() != SOURCE:
+        return validate(read_annotations(source, settings.data), settings)
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / f"{SOURCE}.jsonl"
+        write_jsonl(file, simulate(settings.simulation))
+        return validate(read_annotations(str(file), settings.data), settings)

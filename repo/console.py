@@ -1,0 +1,25 @@
+"""What a step says to a person while it runs: of a step's output the command line shows these lines, and only these."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from repo.errors import UserError
+
+PREFIX = "▸ "
+"""Starts every line meant for a person, so that it can be told from what libraries print."""
+
+
+def say(text: str) -> None:
+    """Print one line now."""
+    print(f"{PREFIX}{text}", flush=True)
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Show a UserError as text and end the process with code 1; a traceback is for our mistakes, not the user's."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from None

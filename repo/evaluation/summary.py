@@ -1,0 +1,74 @@
+"""The evaluation in words: a table for the Kubeflow UI, metrics for MLflow, one line for the terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_COLUMNS = ("accuracy", "nll", "margin", "calibration_error", "likelihood_accuracy")
+
+
+def flat_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """Return every figure under a flat name such as `candidate/gold/accuracy`; those that are not finite as NaN."""
+    figures: dict[str, float] = {}
+    for policy, targets in evaluation["policies"].items():
+        for target, metrics in targets.items():
+            for column in _COLUMNS:
+                figures[f"{policy}/{target}/{column}"] = _value(metrics[column])
+    for other, gain in evaluation["gains"].items():
+        figures[f"gain_over_{other}"] = _value(gain)
+    return figures
+
+
+def one_line(evaluation: Mapping[str, Any]) -> str:
+    """Return the accuracies of all policies in one line."""
+    target = evaluation["target"]
+    figures = (f"{name} {_interval(targets[target]['accuracy'])}" for name, targets in evaluation["policies"].items())
+    return f"accuracy against {target} on {evaluation['comparisons']:,} held-out comparisons: {', '.join(figures)}"
+
+
+def to_markdown(evaluation: Mapping[str, Any], champion: str) -> str:
+    """Return the whole evaluation as tables.
+
+    Args:
+        evaluation: what repo.evaluation.evaluation.evaluate returned.
+        champion: the champion's version, or ''.
+    """
+    lines = [
+        "# Evaluation",
+        "",
+        f"{evaluation['comparisons']:,} held-out comparisons of {evaluation['prompts']:,} prompts, "
+        f"{evaluation['annotations']:,} annotations; held out by {evaluation['split_by']}. "
+        f"Intervals: {evaluation['confidence']:.0%}, bootstrap over prompts. "
+        f"The gate looks at **{evaluation['target']}**. "
+        + (f"Champion: version {champion}." if champion else "There is no champion yet."),
+        "",
+        "| against | policy | judgements | accuracy | NLL | margin | calibration error | likelihood accuracy |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for target in evaluation["policies"]["candidate"]:
+        for name, targets in evaluation["policies"].items():
+            metrics = targets[target]
+            cells = [
+                _interval(metrics[c]) if isinstance(metrics[c], Mapping) else _number(metrics[c]) for c in _COLUMNS
+            ]
+            lines.append(f"| {target} | {name} | {metrics['judgements']:,} | {' | '.join(cells)} |")
+    lines += ["", *(f"Gain over {other}: {_interval(gain)}." for other, gain in evaluation["gains"].items())]
+    lines += [
+        "",
+        "A policy's accuracy is that of its own preference probability p = σ(L_swap − L). With a loss that has a "
+        "reference, the base is its own reference: p = ½ everywhere, accuracy ½ by definition. Likelihood accuracy "
+        "compares mean token log-probabilities instead.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _value(figure: Any) -> float:
+    value = figure["value"] if isinstance(figure, Mapping) else figure
+    return float("nan") if value is None else float(value)
+
+
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.3f}"
+
+
+def _interval(estimate: Mapping[str, float | None]) -> str:
+    return f"{_number(estimate['value'])} ({_number(estimate['low'])} to {_number(estimate['high'])})"

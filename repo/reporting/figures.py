@@ -1,0 +1,189 @@
+"""Figures as inline SVG. Colours are named by the page's style sheet, so a figure follows light, dark and print."""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+from matplotlib.figure import Figure as Canvas
+
+# Each drawing colour stands for a variable of templates/style.css.
+_INK, _MUTED, _LINE, _BLUE, _ORANGE = "#000001", "#000002", "#000003", "#000004", "#000005"
+_VARIABLES = {_INK: "--ink", _MUTED: "--muted", _LINE: "--line", _BLUE: "--blue", _ORANGE: "--orange"}
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.edgecolor": _MUTED,
+    "axes.labelcolor": _MUTED,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "ytick.left": False,
+    "xtick.major.width": 0.6,
+}
+_MOST_POINTS = 1000
+_MARKED_POINTS = 40
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the page: drawing, caption, and the text alternative for those who cannot see it."""
+
+    svg: Markup
+    title: str
+    caption: str
+    alternative: str
+
+
+def reliability_histogram(reliabilities: Sequence[float], initial: float | None) -> Figure:
+    """Return the histogram of reliabilities in steps of 0.05, the initial value marked where there is one."""
+
+    def draw(axes: Any) -> None:
+        counts = _histogram(axes, reliabilities)
+        if initial is not None:
+            axes.axvline(initial, color=_INK, linewidth=1, linestyle=(0, (3, 2)))
+            side, gap = ("right", -4) if initial > 0.5 else ("left", 4)
+            place = {"xy": (initial, 1.03), "xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            axes.annotate(f"start {initial:g}", xytext=(gap, 0), ha=side, **place)
+        axes.set(xlabel="reliability", ylabel="annotators", ylim=(0, max(counts) * 1.05))
+
+    low, high = min(reliabilities), max(reliabilities)
+    below = sum(value < 0.5 for value in reliabilities)
+    return Figure(
+        _svg("reliability", draw),
+        "Reliabilities",
+        "Orange: below one half, where choosing the opposite would be right more often.",
+        f"Histogram of {len(reliabilities)} reliabilities from {low:.2f} to {high:.2f}, "
+        f"median {np.median(reliabilities):.2f}; {below} below 0.5.",
+    )
+
+
+def posterior_histogram(posteriors: npt.ArrayLike) -> Figure:
+    """Return the histogram of the labels' posteriors in steps of 0.05."""
+    values = np.asarray(posteriors, dtype=float)
+
+    def draw(axes: Any) -> None:
+        counts = _histogram(axes, values)
+        axes.set(xlabel="posterior of the label", ylabel="labels", ylim=(0, max(counts) * 1.05))
+
+    quarter, median, three = np.quantile(values, [0.25, 0.5, 0.75])
+    doubtful = int((values < 0.5).sum())
+    return Figure(
+        _svg("posterior", draw),
+        "Belief in single labels",
+        "Orange: doubtful labels, posterior below one half.",
+        f"Histogram of {len(values)} posteriors: quartiles {quarter:.2f}, {median:.2f} and {three:.2f}; "
+        f"{doubtful} below 0.5.",
+    )
+
+
+def training_curves(history: Sequence[dict[str, Any]]) -> list[Figure]:
+    """Return the curves that the history has values for: loss, accuracy of rewards, reliability with its range."""
+    curves = [
+        _curve(history, "loss", "Loss", "Training loss at the logged steps."),
+        _curve(
+            history,
+            "rewards/accuracies",
+            "Agreement of model and labels",
+            "Share of labels whose chosen response the model rewards more (rewards/accuracies).",
+            bounded=True,
+        ),
+        _curve(
+            history,
+            "reliability/mean",
+            "Reliability while learning",
+            "Mean over annotators; the band spans the least and the most reliable one.",
+            bounded=True,
+            band=("reliability/min", "reliability/max"),
+        ),
+    ]
+    return [curve for curve in curves if curve]
+
+
+def _curve(
+    history: Sequence[dict[str, Any]],
+    key: str,
+    title: str,
+    caption: str,
+    bounded: bool = False,
+    band: tuple[str, str] | None = None,
+) -> Figure | None:
+    points = [entry for entry in history if key in entry]
+    if not points:
+        return None
+    stride = -(-len(points) // _MOST_POINTS)
+    drawn = points[::-stride][::-1]  # the last point always stays
+    steps = [entry["step"] for entry in drawn]
+    values = [entry[key] for entry in drawn]
+
+    def draw(axes: Any) -> None:
+        if band and all(name in entry for entry in drawn for name in band):
+            low, high = ([entry[name] for entry in drawn] for name in band)
+            axes.fill_between(steps, low, high, color=_BLUE, alpha=0.18, linewidth=0)
+        axes.plot(steps, values, color=_BLUE, linewidth=1.5, **_markers(len(drawn)))
+        axes.set(xlabel="optimiser step")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if bounded:
+            axes.set(ylim=(0, 1.02))
+
+    thinned = f" One in {stride} logged steps is drawn." if stride > 1 else ""
+    first, last = points[0], points[-1]
+    return Figure(
+        _svg(key.replace("/", "-"), draw),
+        title,
+        caption + thinned,
+        f"Curve of {key} over {len(points)} logged steps: {first[key]:.3g} at step {first['step']}, "
+        f"{last[key]:.3g} at step {last['step']}, lowest {min(p[key] for p in points):.3g}, "
+        f"highest {max(p[key] for p in points):.3g}.",
+    )
+
+
+def _markers(points: int) -> dict[str, Any]:
+    return {"marker": "o", "markersize": 2.5} if points <= _MARKED_POINTS else {}
+
+
+def _histogram(axes: Any, values: npt.ArrayLike) -> list[int]:
+    """Draw bars of width 0.05 over [0, 1], orange below one half; return their counts."""
+    # Rounded because 0.15 / 0.05 is just under 3: a value on an edge belongs to the bar above it.
+    bars = np.minimum(np.floor(np.round(np.asarray(values, dtype=float) * 20, 9)), 19).astype(int)
+    counts = np.bincount(bars, minlength=20)
+    colours = [_ORANGE] * 10 + [_BLUE] * 10
+    axes.bar(np.arange(20) / 20 + 0.025, counts, width=0.043, color=colours, linewidth=0)
+    axes.set(xlim=(0, 1))
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    return [int(number) for number in counts]
+
+
+def _svg(name: str, draw: Callable[[Any], None]) -> Markup:
+    """Draw into axes of the one size all figures share (readable on a telephone without scaling)."""
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+        canvas = Canvas(figsize=(3.75, 2.4), layout="constrained")
+        draw(canvas.add_subplot())
+        buffer = io.StringIO()
+        canvas.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return Markup(_inline(buffer.getvalue()))
+
+
+def _inline(document: str) -> str:
+    """Reduce an SVG document to an element that fits into a page: no prologue, no global style, no repeated ids."""
+    text = document[document.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", r'<svg \1 aria-hidden="true" focusable="false">', text)
+    text = re.sub(r"<g id=\"[^\"]*\"", "<g", text).replace("xlink:href", "href")
+    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, f"var({variable})")
+    return text

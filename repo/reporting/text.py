@@ -1,0 +1,65 @@
+"""Text made fit for a page: any string a file may hold becomes something that can be shown, encoded and kept short."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+_UNSHOWABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Bidirectional overrides: they could make a text read as another one."""
+
+
+@dataclass(frozen=True)
+class CutText:
+    """A text for the page: its beginning, the rest (folded away) and the number of characters left out altogether."""
+
+    start: str
+    rest: str
+    left_out: int
+
+
+def showable(text: str) -> str:
+    """Return text with control characters and lone surrogates replaced (U+FFFD) and direction overrides spelt out."""
+    text = _DIRECTION.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return _UNSHOWABLE.sub("\ufffd", text)
+
+
+def invisible(text: str) -> bool:
+    """Tell whether a text has nothing to see: only white space, zero-width and control characters, or no character."""
+    return all(unicodedata.category(character)[0] in "CZ" for character in text)
+
+
+def encodable(text: str) -> str:
+    """Return text with lone surrogates replaced by '?', so that it can be written as UTF-8; nothing else changes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def short(text: str, length: int = 48) -> str:
+    """Return an identifier on one line, cut to `length` characters with an ellipsis."""
+    line = text.replace("\r\n", "↵").replace("\n", "↵").replace("\r", "↵")
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def cut(text: str, shown: int = 600, folded: int = 6000) -> CutText:
+    """Cut a long text at a word: `shown` characters at once, the rest up to `folded` more on request."""
+    if len(text) <= shown + shown // 4:
+        return CutText(text, "", 0)
+    space = text.rfind(" ", shown - 40, shown)
+    at = space if space > 0 else shown
+    rest = text[at : at + folded]
+    return CutText(text[:at], rest, len(text) - at - len(rest))
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Return '1 label', '1,300 labels'."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def percent(share: float) -> str:
+    """Return a share as '12%'; what is neither none nor all never reads 0% or 100%."""
+    rounded = round(100 * share)
+    if rounded == 0 and share > 0:
+        return "<1%"
+    if rounded == 100 and share < 1:
+        return ">99%"
+    return f"{rounded}%"

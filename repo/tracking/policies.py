@@ -1,0 +1,73 @@
+"""From a registered policy back to something that can be scored: its weights, its reference and its loss."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from repo.errors import UserError
+from repo.tracking.handover import Pointer, fetch
+from repo.tracking.registry import ModelInfo
+
+if TYPE_CHECKING:
+    from repo.evaluation.evaluation import PolicySource
+
+_TINY = "tiny"
+
+
+def policy_details(training: dict[str, Any], record: Pointer, model: str, data_digest: str) -> dict[str, str]:
+    """Return the facts about a training that its MLflow model carries, enough to score the policy later.
+
+    Args:
+        training: content of training.json.
+        record: where the training's record lies; it holds the base of a tiny policy.
+        model: registered model name.
+        data_digest: digest of the annotations.
+    """
+    return {
+        "loss": training["loss"],
+        "loss_options": json.dumps(training["loss_options"]),
+        "m_step": training["m_step"],
+        "base": training["base"],
+        "base_revision": training["base_revision"],
+        "record_uri": record.mlflow_uri,
+        "record_digest": record.digest,
+        "registered_name": model,
+        "data_digest": data_digest,
+    }
+
+
+def policy_source(pointer: Pointer) -> "PolicySource":
+    """Fetch a policy that log_policy kept, and what is needed to score it as it was trained.
+
+    Raises:
+        UserError: the policy or the record of its training is gone or was changed.
+    """
+    from repo.evaluation.evaluation import PolicySource
+    from repo.policy.losses import make_loss
+
+    directory = fetch(pointer)
+    details = model_metadata(directory)
+    base: Path | str = details["base"]
+    if base == _TINY:
+        base = fetch(Pointer(details["record_uri"], details["record_digest"])) / "base"
+    loss = make_loss(details["loss"], json.loads(details["loss_options"]))
+    return PolicySource(directory / "model", base, loss, details["base_revision"])
+
+
+def champion_source(info: ModelInfo) -> "PolicySource":
+    """Fetch the champion, saying that it is the champion when that fails."""
+    try:
+        return policy_source(info.pointer)
+    except UserError as error:
+        raise UserError(
+            f"the champion (version {info.version}) cannot be evaluated: {error.problem}",
+            f"{error.remedy}; or start a new line of models with registry.model",
+        ) from None
+
+
+def model_metadata(directory: Path) -> dict[str, Any]:
+    """Return the metadata in a model directory's MLmodel file."""
+    metadata: dict[str, Any] = yaml.safe_load((directory / "MLmodel").read_text(encoding="utf-8"))["metadata"]
+    return metadata

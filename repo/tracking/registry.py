@@ -1,0 +1,218 @@
+"""The model registry: versions of the policy, what is known of each, and which one is champion."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from repo.errors import UserError
+from repo.tracking.handover import Pointer
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+PREVIOUS_CHAMPION = "previous-champion"
+
+
+class Tag(StrEnum):
+    """Tags of a model version."""
+
+    LOSS = "loss"
+    ACCURACY = "accuracy"
+    ANNOTATORS = "annotators"
+    MEAN_RELIABILITY = "mean_reliability"
+    DATA_DIGEST = "data_digest"
+    CONFIG_DIGEST = "config_digest"
+    VERDICT = "verdict"
+    VERDICT_REASONS = "verdict_reasons"
+    RUN_ID = "run_id"
+    MODEL_DIGEST = "model_digest"
+    PROMOTED_FROM = "promoted_from"
+    PROMOTED_AT = "promoted_at"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One registered version; a fact that is not known is "" or None, and so is a number that is not finite.
+
+    Args:
+        version: the version's number, as MLflow's text.
+        aliases: such as champion.
+        loss: the loss it was trained with.
+        accuracy: preference accuracy on the held-out comparisons.
+        annotators: how many annotators judged the training data.
+        mean_reliability: mean of their reliabilities.
+        verdict: the gate's: "promote" or "reject".
+        data_digest: digest of the annotations.
+        created: time of registration, ISO 8601, UTC.
+        source: the MLflow model, `models:/MODEL_ID`.
+        digest: digest of the MLflow model.
+        run_id: the run that it was trained in.
+    """
+
+    version: str
+    aliases: list[str]
+    loss: str
+    accuracy: float | None
+    annotators: int | None
+    mean_reliability: float | None
+    verdict: str
+    data_digest: str
+    created: str
+    source: str
+    digest: str
+    run_id: str
+
+    @property
+    def pointer(self) -> Pointer:
+        """What fetches this version's policy."""
+        return Pointer(self.source, self.digest)
+
+
+def version_tags(
+    *,
+    loss: str,
+    accuracy: float,
+    annotators: int,
+    mean_reliability: float,
+    data_digest: str,
+    config_digest: str,
+    verdict: str,
+    reasons: Sequence[str],
+    run_id: str,
+) -> dict[str, str]:
+    """Return the tags from which ModelInfo is read back; `reasons` are kept one a line."""
+    return {
+        Tag.LOSS: loss,
+        Tag.ACCURACY: str(accuracy),
+        Tag.ANNOTATORS: str(annotators),
+        Tag.MEAN_RELIABILITY: str(mean_reliability),
+        Tag.DATA_DIGEST: data_digest,
+        Tag.CONFIG_DIGEST: config_digest,
+        Tag.VERDICT: verdict,
+        Tag.VERDICT_REASONS: "\n".join(reasons),
+        Tag.RUN_ID: run_id,
+    }
+
+
+def register(pointer: Pointer, model_name: str, tags: Mapping[str, str]) -> str:
+    """Register a logged policy as a version and make it the challenger.
+
+    The same policy registers once: again, it gives the same version with its tags brought up to date.
+
+    Returns:
+        The version.
+    """
+    client = MlflowClient()
+    tags = {**tags, Tag.MODEL_DIGEST: pointer.digest}
+    known = next((info for info in list_models(model_name) if info.source == pointer.mlflow_uri), None)
+    if known is None:
+        version = str(mlflow.register_model(pointer.mlflow_uri, model_name, tags=tags).version)
+    else:
+        version = known.version
+        for key, value in tags.items():
+            client.set_model_version_tag(model_name, version, key, value)
+    if known is None or CHAMPION not in known.aliases:
+        client.set_registered_model_alias(model_name, CHALLENGER, version)
+    return version
+
+
+def promote(model_name: str, version: str, expected_champion: str | None) -> None:
+    """Make a version the champion; the old one becomes previous-champion.
+
+    MLflow cannot compare and set an alias, so pipelines that promote must not run at the same time.
+
+    Args:
+        model_name: registered model.
+        version: the version to promote; promoting the champion changes nothing.
+        expected_champion: the champion that the version was compared with, or None.
+
+    Raises:
+        UserError: another version has become champion since then.
+    """
+    client = MlflowClient()
+    current = _aliased(client, model_name, CHAMPION)
+    if current == version:
+        return
+    if current != expected_champion:
+        raise UserError(
+            f"{model_name}: version {version} was compared with {_named(expected_champion)}, "
+            f"but the champion is now {_named(current)}",
+            "run the pipeline again, so that it is compared with the present champion",
+        )
+    client.set_model_version_tag(model_name, version, Tag.PROMOTED_FROM, current or "")
+    client.set_model_version_tag(model_name, version, Tag.PROMOTED_AT, datetime.now(UTC).isoformat(timespec="seconds"))
+    # The switch comes last: interrupted before it, the old champion still serves and the promotion can be repeated.
+    if current is not None:
+        client.set_registered_model_alias(model_name, PREVIOUS_CHAMPION, current)
+    client.set_registered_model_alias(model_name, CHAMPION, version)
+    if _aliased(client, model_name, CHALLENGER) == version:
+        client.delete_registered_model_alias(model_name, CHALLENGER)
+
+
+def champion(model_name: str) -> ModelInfo | None:
+    """Return the current champion, or None where there is none yet."""
+    return next((info for info in list_models(model_name) if CHAMPION in info.aliases), None)
+
+
+def list_models(model_name: str) -> list[ModelInfo]:
+    """Return the registered versions, newest first; none where nothing was ever registered under the name."""
+    client = MlflowClient()
+    versions = client.search_model_versions(f"name = '{model_name}'", max_results=_PAGE)
+    aliases = _aliases(client, model_name) if versions else {}
+    infos = [_info(version, aliases) for version in versions]
+    return sorted(infos, key=lambda info: int(info.version), reverse=True)
+
+
+_PAGE = 10_000
+"""The most versions MLflow lists at once."""
+
+
+def _info(version: ModelVersion, aliases: Mapping[str, str]) -> ModelInfo:
+    tags = version.tags
+    annotators = _number(tags, Tag.ANNOTATORS)
+    created = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
+    return ModelInfo(
+        version=str(version.version),
+        aliases=sorted(alias for alias, number in aliases.items() if number == str(version.version)),
+        loss=tags.get(Tag.LOSS, ""),
+        accuracy=_number(tags, Tag.ACCURACY),
+        annotators=None if annotators is None else int(annotators),
+        mean_reliability=_number(tags, Tag.MEAN_RELIABILITY),
+        verdict=tags.get(Tag.VERDICT, ""),
+        data_digest=tags.get(Tag.DATA_DIGEST, ""),
+        created=created.isoformat(timespec="seconds"),
+        source=version.source,
+        digest=tags.get(Tag.MODEL_DIGEST, ""),
+        run_id=tags.get(Tag.RUN_ID, ""),
+    )
+
+
+def _number(tags: Mapping[str, str], tag: Tag) -> float | None:
+    value = float(tags.get(tag, "nan"))
+    return value if math.isfinite(value) else None
+
+
+def _aliases(client: MlflowClient, model_name: str) -> dict[str, str]:
+    """Alias → version; none where nothing was ever registered."""
+    try:
+        model = client.get_registered_model(model_name)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        return {}
+    return {alias: str(version) for alias, version in model.aliases.items()}
+
+
+def _aliased(client: MlflowClient, model_name: str, alias: str) -> str | None:
+    return _aliases(client, model_name).get(alias)
+
+
+def _named(version: str | None) -> str:
+    return f"version {version}" if version else "no champion"

@@ -1,0 +1,222 @@
+"""Runs: every pipeline step is one MLflow child run under the pipeline's parent run.
+
+Runs are always named by id. MLflow's active run is set inside a step, for code that logs through it, and nowhere else.
+Where Kubeflow's own MLflow plugin is switched on, it has opened a run for the pipeline and one for each task, and names
+the task's in MLFLOW_RUN_ID; those are used, and no others are made.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import LifecycleStage, Run
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from repo.console import user_errors
+from repo.errors import UserError
+from repo.tracking.handover import location
+from repo.tracking.step_run import StepRun
+
+PIPELINE_RUN = "repo.pipeline_run"
+"""Tag of a parent run: the Kubeflow job it stands for."""
+ERROR = "repo.error"
+"""Tag of a failed run: what went wrong."""
+REMEDY = "repo.remedy"
+"""Tag of a failed run: what the user can do, where that is known."""
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """How one step ended; a step that was retried has one outcome an attempt.
+
+    Args:
+        run_id: its MLflow run.
+        name: the step's name.
+        status: MLflow's run status: RUNNING, FINISHED, FAILED or KILLED.
+        seconds: wall time, None while it is running.
+        error: what went wrong, or "".
+        remedy: what the user can do about it, or "".
+    """
+
+    run_id: str
+    name: str
+    status: str
+    seconds: float | None
+    error: str
+    remedy: str
+
+
+def ensure_experiment(client: MlflowClient, name: str, artifact_location: str | None = None) -> str:
+    """Return the id of the experiment, made if it is missing.
+
+    Raises:
+        UserError: the experiment was deleted (MLflow keeps its name taken).
+    """
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        experiment_id: str = client.create_experiment(name, artifact_location=artifact_location)
+        return experiment_id
+    if experiment.lifecycle_stage == LifecycleStage.DELETED:
+        raise UserError(
+            f"MLflow experiment '{name}' was deleted",
+            f"restore it (mlflow experiments restore -x {experiment.experiment_id}) or set registry.experiment",
+        )
+    return str(experiment.experiment_id)
+
+
+def open_parent(
+    experiment: str, name: str, pipeline_run: str, settings: Mapping[str, str], tags: Mapping[str, str]
+) -> str:
+    """Return the id of the pipeline's parent run; the same one whenever it is asked for again.
+
+    Args:
+        experiment: MLflow experiment, made if it is missing.
+        name: shown name of the run.
+        pipeline_run: Kubeflow's job id, by which the run is found again.
+        settings: logged as the run's parameters.
+        tags: set on the run.
+
+    Raises:
+        UserError: the experiment was deleted.
+    """
+    client = MlflowClient()
+    run_id = _injected_parent(client)
+    if run_id is None:
+        known = _find_parent(pipeline_run)
+        run_id = known.info.run_id if known else _create_run(client, ensure_experiment(client, experiment), name)
+        client.update_run(run_id, status="RUNNING")
+    parent = StepRun(run_id)
+    parent.set_tags({PIPELINE_RUN: pipeline_run, **tags})
+    parent.log_params(settings)
+    return run_id
+
+
+@contextmanager
+def step(parent_run_id: str, name: str) -> Iterator[StepRun]:
+    """Run the body as one step: a child run that ends FINISHED, or FAILED with the reason in its tags.
+
+    A UserError is shown on stderr and ends the process with code 1 (SystemExit); anything else is raised again.
+    A retried step is a new child run; the earlier one stays as it ended.
+    """
+    run = StepRun(_step_run_id(parent_run_id, name))
+    started = time.monotonic()
+    with user_errors(), mlflow.start_run(run_id=run.run_id, nested=True):
+        try:
+            yield run
+        except KeyboardInterrupt:
+            run.set_tags({ERROR: "stopped by the user"})
+            mlflow.end_run("KILLED")
+            raise
+        except UserError as error:
+            run.set_tags({ERROR: error.problem, REMEDY: error.remedy})
+            raise
+        except Exception as error:
+            run.set_tags({ERROR: f"{type(error).__name__}: {error}"})
+            raise
+        finally:
+            run.log_metrics({"seconds": time.monotonic() - started})
+
+
+def close_parent(pipeline_run: str, status: str) -> None:
+    """End the parent run as the pipeline ended, and any child run that was left running (its process was killed).
+
+    Args:
+        pipeline_run: Kubeflow's job id; nothing happens where no parent run was opened for it.
+        status: Kubeflow's state, such as SUCCEEDED, FAILED or CANCELLED.
+    """
+    parent = _find_parent(pipeline_run)
+    if parent is None:
+        return
+    client = MlflowClient()
+    ended = _ended(status)
+    for child in _children(client, parent):
+        # The plugin's run of the exit handler itself is still at work.
+        if child.info.status == "RUNNING" and child.info.run_id != os.environ.get("MLFLOW_RUN_ID"):
+            StepRun(child.info.run_id).set_tags({ERROR: "the step's process ended without a word"})
+            client.set_terminated(child.info.run_id, "KILLED" if ended == "KILLED" else "FAILED")
+    client.set_terminated(parent.info.run_id, ended)
+
+
+def steps_of(parent_run_id: str) -> list[StepOutcome]:
+    """Return how the steps went, in the order they started."""
+    client = MlflowClient()
+    return [_outcome(child) for child in _children(client, client.get_run(parent_run_id))]
+
+
+def find_run(experiment: str, name: str) -> Run | None:
+    """Return the run of this name in an experiment, or None."""
+    runs = mlflow.search_runs(
+        experiment_names=[experiment],
+        filter_string=f"attributes.run_name = '{name}'",
+        max_results=1,
+        output_format="list",
+    )
+    return runs[0] if runs else None
+
+
+def artifact_of(parent_run_id: str, step_name: str, path: str) -> Path:
+    """Return a file that a finished step published, where it lies on this machine or freshly downloaded.
+
+    Args:
+        parent_run_id: the pipeline's run.
+        step_name: the step; of several attempts the last counts.
+        path: name of the published directory, a slash, and the file in it.
+    """
+    run_id = [outcome.run_id for outcome in steps_of(parent_run_id) if outcome.name == step_name][-1]
+    directory, _, file = path.partition("/")
+    return Path(mlflow.artifacts.download_artifacts(location(f"runs:/{run_id}/{directory}"))) / file
+
+
+def _outcome(run: Run) -> StepOutcome:
+    running = run.info.status == "RUNNING"
+    seconds = None if running else (run.info.end_time - run.info.start_time) / 1000
+    tags = run.data.tags
+    return StepOutcome(
+        run.info.run_id, run.info.run_name, run.info.status, seconds, tags.get(ERROR, ""), tags.get(REMEDY, "")
+    )
+
+
+def _ended(status: str) -> str:
+    if status.startswith("CANCEL"):
+        return "KILLED"
+    return "FINISHED" if status == "SUCCEEDED" else "FAILED"
+
+
+def _create_run(client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str] | None = None) -> str:
+    return str(client.create_run(experiment_id, run_name=name, tags=tags).info.run_id)
+
+
+def _step_run_id(parent_run_id: str, name: str) -> str:
+    injected = os.environ.get("MLFLOW_RUN_ID")
+    if injected and injected != parent_run_id:
+        return injected
+    client = MlflowClient()
+    experiment_id = client.get_run(parent_run_id).info.experiment_id
+    return _create_run(client, experiment_id, name, {MLFLOW_PARENT_RUN_ID: parent_run_id})
+
+
+def _injected_parent(client: MlflowClient) -> str | None:
+    """The plugin names the task's run; the pipeline's is that one's parent."""
+    injected = os.environ.get("MLFLOW_RUN_ID")
+    return client.get_run(injected).data.tags.get(MLFLOW_PARENT_RUN_ID, injected) if injected else None
+
+
+def _find_parent(pipeline_run: str) -> Run | None:
+    runs = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"tags.`{PIPELINE_RUN}` = '{pipeline_run}'",
+        max_results=1,
+        output_format="list",
+    )
+    return runs[0] if runs else None
+
+
+def _children(client: MlflowClient, parent: Run) -> list[Run]:
+    query = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.info.run_id}'"
+    runs = client.search_runs([parent.info.experiment_id], query, order_by=["attributes.start_time ASC"])
+    return list(runs)

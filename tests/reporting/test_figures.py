@@ -1,0 +1,46 @@
+import re
+from xml.etree import ElementTree
+
+from reporting_examples import simulated_history
+
+from repo.reporting.figures import posterior_histogram, reliability_histogram, training_curves
+
+
+def test_figures_are_well_formed_and_hold_no_link_id_clash_or_fixed_colour():
+    figures = [
+        reliability_histogram([0.2, 0.9], 0.9),
+        posterior_histogram([0.1]),
+        *training_curves(simulated_history()),
+    ]
+    ids = [name for figure in figures for name in re.findall(r' id="([^"]+)"', figure.svg)]
+    assert len(ids) == len(set(ids)) > 0
+    for figure in figures:
+        ElementTree.fromstring(str(figure.svg))
+        assert "http" not in figure.svg
+        assert set(re.findall(r"#[0-9a-f]{6}", figure.svg)) <= {"#ffffff"}
+        assert "var(--" in figure.svg
+
+
+def test_a_figure_is_drawn_the_same_every_time():
+    assert reliability_histogram([0.2, 0.9], 0.9) == reliability_histogram([0.2, 0.9], 0.9)
+
+
+def test_the_text_alternative_gives_the_numbers():
+    assert reliability_histogram([0.2, 0.9, 0.95], None).alternative == (
+        "Histogram of 3 reliabilities from 0.20 to 0.95, median 0.90; 1 below 0.5."
+    )
+    assert "2 below 0.5" in posterior_histogram([0.1, 0.49, 0.5, 0.9]).alternative
+
+
+def test_curves_exist_only_for_metrics_that_were_logged():
+    plain = [{"step": 5, "epoch": 0.1, "loss": 0.7}, {"step": 10, "epoch": 0.2, "loss": 0.6}]
+    assert [figure.title for figure in training_curves(plain)] == ["Loss"]
+    assert training_curves([]) == []
+
+
+def test_a_long_history_is_thinned_says_so_and_keeps_its_last_step():
+    history = [{"step": i, "loss": 1 / (i + 1)} for i in range(5000)]
+    (curve,) = training_curves(history)
+    assert "One in 5 logged steps" in curve.caption
+    assert "at step 4999" in curve.alternative
+    assert len(curve.svg) < 60_000

@@ -1,0 +1,136 @@
+import json
+from dataclasses import asdict
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus
+
+from repo.errors import UserError
+from repo.tracking.handover import Pointer
+from repo.tracking.registry import Tag, champion, list_models, promote, register, version_tags
+
+TAGS = version_tags(
+    loss="ipo",
+    accuracy=0.75,
+    annotators=10,
+    mean_reliability=0.8,
+    data_digest="d" * 64,
+    config_digest="c" * 64,
+    verdict="promote",
+    reasons=["accuracy 0.75 ≥ 0.5", "gain over base 0.1 ≥ 0"],
+    run_id="the-run",
+)
+NAME = "repo-policy"
+
+
+@pytest.fixture
+def pointer(parent):
+    """Makes logged models without content: the registry only looks at their address."""
+
+    def make() -> Pointer:
+        client = MlflowClient()
+        experiment_id = client.get_run(parent).info.experiment_id
+        model = client.create_logged_model(experiment_id, name="policy", source_run_id=parent)
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        return Pointer(f"models:/{model.model_id}", "0" * 64)
+
+    return make
+
+
+def aliases():
+    return {alias: str(version) for alias, version in MlflowClient().get_registered_model(NAME).aliases.items()}
+
+
+def test_nothing_registered_is_no_model_and_no_champion(store):
+    assert list_models(NAME) == []
+    assert champion(NAME) is None
+
+
+def test_what_was_registered_is_listed(pointer):
+    made = pointer()
+    version = register(made, NAME, TAGS)
+    [info] = list_models(NAME)
+    assert (info.version, info.aliases) == (version, ["challenger"])
+    assert (info.loss, info.accuracy, info.annotators, info.mean_reliability) == ("ipo", 0.75, 10, 0.8)
+    assert (info.verdict, info.data_digest, info.run_id) == ("promote", "d" * 64, "the-run")
+    assert info.pointer == made
+    assert info.created.endswith("+00:00")
+    json.dumps(asdict(info), allow_nan=False)
+    tags = MlflowClient().get_model_version(NAME, version).tags
+    assert tags[Tag.VERDICT_REASONS].splitlines() == ["accuracy 0.75 ≥ 0.5", "gain over base 0.1 ≥ 0"]
+
+
+def test_a_number_that_is_not_finite_is_listed_as_unknown(pointer):
+    register(pointer(), NAME, {**TAGS, Tag.ACCURACY: "nan", Tag.MEAN_RELIABILITY: "inf"})
+    [info] = list_models(NAME)
+    assert (info.accuracy, info.mean_reliability) == (None, None)
+
+
+def test_a_version_that_somebody_registered_by_hand_is_listed_too(pointer):
+    client = MlflowClient()
+    client.create_registered_model(NAME)
+    client.create_model_version(NAME, source=pointer().mlflow_uri)
+    [info] = list_models(NAME)
+    assert (info.loss, info.accuracy, info.annotators, info.verdict) == ("", None, None, "")
+
+
+def test_the_same_policy_registers_once_and_its_tags_follow(pointer):
+    made = pointer()
+    first = register(made, NAME, {**TAGS, Tag.VERDICT: "reject"})
+    assert register(made, NAME, TAGS) == first
+    [info] = list_models(NAME)
+    assert info.verdict == "promote"
+
+
+def test_versions_are_listed_newest_first_and_the_newest_is_challenger(pointer):
+    versions = [register(pointer(), NAME, TAGS) for _ in range(11)]
+    assert [info.version for info in list_models(NAME)] == versions[::-1]
+    assert aliases() == {"challenger": "11"}
+
+
+def test_a_promotion_moves_champion_and_keeps_the_previous_one(pointer):
+    first, second = register(pointer(), NAME, TAGS), register(pointer(), NAME, TAGS)
+    promote(NAME, first, expected_champion=None)
+    assert aliases() == {"champion": first, "challenger": second}
+    promote(NAME, second, expected_champion=first)
+    assert aliases() == {"champion": second, "previous-champion": first}
+    found = champion(NAME)
+    assert found is not None
+    assert (found.version, found.aliases) == (second, ["champion"])
+    tags = MlflowClient().get_model_version(NAME, second).tags
+    assert tags[Tag.PROMOTED_FROM] == first
+    assert tags[Tag.PROMOTED_AT].endswith("+00:00")
+
+
+def test_promoting_the_champion_again_changes_nothing(pointer):
+    made = pointer()
+    first, second = register(pointer(), NAME, TAGS), register(made, NAME, TAGS)
+    promote(NAME, first, None)
+    promote(NAME, second, first)
+    before = MlflowClient().get_model_version(NAME, second).tags
+    assert register(made, NAME, TAGS) == second
+    promote(NAME, second, expected_champion=first)
+    assert aliases() == {"champion": second, "previous-champion": first}
+    assert MlflowClient().get_model_version(NAME, second).tags == before
+
+
+def test_a_champion_that_changed_meanwhile_is_not_overthrown(pointer):
+    first, second, third = (register(pointer(), NAME, TAGS) for _ in range(3))
+    promote(NAME, first, None)
+    promote(NAME, second, first)
+    before = aliases()
+    with pytest.raises(UserError, match="compared with version 1, but the champion is now version 2") as caught:
+        promote(NAME, third, expected_champion=first)
+    assert "run the pipeline again" in caught.value.remedy
+    with pytest.raises(UserError, match="compared with no champion, but the champion is now version 2"):
+        promote(NAME, third, expected_champion=None)
+    assert aliases() == before
+    assert Tag.PROMOTED_AT not in MlflowClient().get_model_version(NAME, third).tags
+
+
+def test_promoting_a_version_that_does_not_exist_moves_no_alias(pointer):
+    promote(NAME, register(pointer(), NAME, TAGS), None)
+    before = aliases()
+    with pytest.raises(Exception, match="not found"):
+        promote(NAME, "99", expected_champion="1")
+    assert aliases() == before

@@ -1,0 +1,187 @@
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from repo.errors import UserError
+from repo.tracking.handover import fetch
+from repo.tracking.registry import champion, list_models, promote, register
+from repo.tracking.runs import close_parent, open_parent, step, steps_of
+from repo.tracking.store import Server, Store, choose_store
+
+
+def test_a_new_store_keeps_everything_inside_its_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = Store(Path("deep/.repo"))
+    assert not store.exists
+    store.prepare("mine")
+    assert store.exists
+    experiment = MlflowClient(tracking_uri=store.tracking_uri).get_experiment_by_name("mine")
+    assert experiment.artifact_location == str(tmp_path / "deep/.repo/artifacts")
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+    assert sorted(path.name for path in store.root.iterdir()) == ["artifacts", "mlflow.db"]
+
+
+def test_preparing_twice_changes_nothing(store):
+    before = [dict(experiment) for experiment in MlflowClient().search_experiments()]
+    store.prepare("repo")
+    assert [dict(experiment) for experiment in MlflowClient().search_experiments()] == before
+
+
+def test_a_published_directory_lies_in_the_store(store, parent, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/a.txt").write_text("text")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with step(parent, "validate") as run:
+        pointer = run.publish(tmp_path / "elsewhere", "result")
+    assert len(list(store.artifacts.rglob("a.txt"))) == 1
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["a.txt"]
+    assert fetch(pointer).is_relative_to(store.artifacts)
+
+
+@pytest.mark.parametrize("place", ["file", "file/.repo", "/proc/repo-store"])
+def test_a_directory_that_cannot_be_made_is_explained(tmp_path, place):
+    (tmp_path / "file").write_text("not a directory")
+    with pytest.raises(UserError, match="cannot be written") as caught:
+        Store(tmp_path / place).prepare("repo")
+    assert "--store DIR" in caught.value.remedy
+
+
+def test_a_store_without_permission_to_write_is_explained(store):
+    store.root.chmod(0o500)
+    if os.access(store.root, os.W_OK):
+        pytest.skip("the superuser may write anywhere")
+    with pytest.raises(UserError, match="cannot be written"):
+        store.prepare("repo")
+
+
+def test_a_database_that_is_a_directory_is_explained(tmp_path):
+    (tmp_path / "mlflow.db").mkdir()
+    with pytest.raises(UserError, match="cannot be written: Is a directory"):
+        Store(tmp_path).prepare("repo")
+
+
+def test_a_file_that_is_no_database_is_explained_and_left_alone(tmp_path):
+    (tmp_path / "mlflow.db").write_text("somebody's notes, and enough of them to look like a file header" * 3)
+    with pytest.raises(UserError, match=r"mlflow\.db: .*not a database"):
+        Store(tmp_path).prepare("repo")
+    assert (tmp_path / "mlflow.db").read_text().startswith("somebody's notes")
+
+
+def test_a_store_that_was_moved_says_where_it_belongs(store):
+    moved = Store(store.root.rename(store.root.with_name("moved")))
+    with pytest.raises(UserError, match="outside this store") as caught:
+        moved.prepare("repo")
+    assert f"move it back to {store.root}" in caught.value.remedy
+
+
+def test_the_environment_names_the_store_and_switches_telemetry_off(tmp_path):
+    environment = Store(tmp_path).environment()
+    assert environment["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path}/mlflow.db"
+    assert (environment["DO_NOT_TRACK"], environment["MLFLOW_DISABLE_TELEMETRY"]) == ("true", "true")
+    assert "HF_HUB_OFFLINE" not in environment
+
+
+def test_the_users_server_is_honoured_unless_a_store_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert choose_store() == Store(Path(".repo"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example")
+    assert choose_store() == Server("https://mlflow.example")
+    assert choose_store().environment()["MLFLOW_TRACKING_URI"] == "https://mlflow.example"
+    assert choose_store(tmp_path) == Store(tmp_path)
+
+
+def test_a_server_that_does_not_answer_is_told_at_once(free_port):
+    with pytest.raises(UserError, match=r"no answer from there: .*refused"):
+        Server(f"http://127.0.0.1:{free_port}").prepare("repo")
+
+
+@pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns"])
+def test_a_folder_of_old_mlflow_as_tracking_uri_is_explained(uri):
+    with pytest.raises(UserError, match="filesystem tracking backend") as caught:
+        Server(uri).prepare("repo")
+    assert "unset MLFLOW_TRACKING_URI" in caught.value.remedy
+
+
+def test_something_else_that_listens_there_is_told(free_port):
+    with socket.create_server(("127.0.0.1", free_port)) as listener:
+        answer = threading.Thread(target=lambda: listener.accept()[0].sendall(b"220 mail\r\n\r\n"))
+        answer.start()
+        with pytest.raises(UserError, match="no answer from there"):
+            Server(f"http://127.0.0.1:{free_port}").prepare("repo")
+        answer.join()
+
+
+def test_a_port_in_use_is_refused_with_a_free_one(store):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"port {port} of 127.0.0.1 is in use") as caught:
+            store.ui_command(port)
+    proposed = int(caught.value.remedy.rsplit(" ", 1)[1])
+    assert proposed > port
+    assert store.ui_command(proposed)
+
+
+def test_the_ui_of_no_store_and_of_somebodys_server_is_explained(tmp_path):
+    with pytest.raises(UserError, match="no store there yet"):
+        Store(tmp_path / ".repo").ui_command(5000)
+    with pytest.raises(UserError, match="not a store of this command"):
+        Server("https://mlflow.example").ui_command(5000)
+
+
+def test_the_store_module_does_not_import_mlflow():
+    code = "import sys, repo.tracking.store, repo.tracking.handover; sys.exit('mlflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_ui_serves_the_store_and_steps_work_through_it(store, free_port, monkeypatch, tmp_path):
+    """One real server: what `repo-pipeline ui` starts, used as a tracking server for publish, fetch and register."""
+    server = Server(f"http://127.0.0.1:{free_port}")
+    log = (tmp_path / "server.log").open("w")
+    process = subprocess.Popen(store.ui_command(free_port), stdout=log, stderr=log, cwd=tmp_path, process_group=0)
+    try:
+        wait_for(server, process)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.tracking_uri)
+        # Artifacts of this experiment travel through the server.
+        MlflowClient().create_experiment("remote", artifact_location="mlflow-artifacts:/remote")
+        parent = open_parent("remote", "training", "job-1", settings={"train.loss": "dpo"}, tags={})
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model/MLmodel").write_text("flavors: {}")
+        with step(parent, "train") as run:
+            run.log_metrics({"loss": 0.5})
+            pointer = run.publish(tmp_path / "model", "model")
+            client = MlflowClient()
+            model = client.create_logged_model(client.get_run(parent).info.experiment_id, source_run_id=run.run_id)
+            client.finalize_logged_model(model.model_id, "READY")
+        assert len(list(store.artifacts.glob("remote/*/artifacts/model/MLmodel"))) == 1
+        assert (fetch(pointer, tmp_path / "copy") / "MLmodel").read_text() == "flavors: {}"
+        logged = type(pointer)(f"models:/{model.model_id}", pointer.digest)
+        version = register(logged, "repo-policy", {"loss": "dpo"})
+        assert register(logged, "repo-policy", {"loss": "dpo"}) == version
+        promote("repo-policy", version, None)
+        assert champion("repo-policy") == list_models("repo-policy")[0]
+        close_parent("job-1", "SUCCEEDED")
+        assert [(s.name, s.status) for s in steps_of(parent)] == [("train", "FINISHED")]
+        with urllib.request.urlopen(server.tracking_uri) as page:
+            assert b"MLflow" in page.read()
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait()
+        log.close()
+
+
+def wait_for(server: Server, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        try:
+            return server.prepare("repo")
+        except UserError:
+            assert process.poll() is None, "the server ended"
+            time.sleep(0.2)
+    raise AssertionError("the server did not start")
