@@ -1,0 +1,1 @@
+"""What people said: reading, validating, splitting and simulating annotations. Leans on nothing of ours."""

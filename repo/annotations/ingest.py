@@ -1,6 +1,7 @@
 """The first step: from a data source to validated annotations."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from repo.annotations.reading import read_annotations
@@ -22,4 +23,5 @@ def ingest(source: str, settings: Settings) -> ValidationResult:
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / f"{SOURCE}.jsonl"
         write_jsonl(file, simulate(settings.simulation))
-        return validate(read_annotations(str(file), settings.data), settings)
+        read = read_annotations(str(file), settings.data)
+    return validate(replace(read, annotations=read.annotations.assign(file=file.name)), settings)

@@ -25,9 +25,9 @@ def trained(
 
 @pytest.fixture(scope="module")
 def sources(trained: TrainingResult) -> dict[str, PolicySource]:
-    base = trained.directory / "base"
+    base = trained.record / "base"
     return {
-        "candidate": PolicySource(trained.directory / "policy", base, DPO()),
+        "candidate": PolicySource(trained.policy, base, DPO()),
         "base": PolicySource(base, base, DPO()),
     }
 
@@ -90,7 +90,7 @@ def test_a_target_that_is_not_there_is_an_error(
 def test_a_policy_without_reference_is_judged_by_its_own_likelihoods(
     trained: TrainingResult, annotations: pd.DataFrame, small_settings: Settings
 ) -> None:
-    path: Path = trained.directory / "base"
+    path: Path = trained.record / "base"
     source = {"candidate": PolicySource(path, path, SimPO(gamma=0.0))}
     margins = margins_of(annotations.drop_duplicates("comparison_id"), source, small_settings)["candidate"]
     np.testing.assert_allclose(margins.a_over_b, 2.0 * margins.likelihood, rtol=1e-4, atol=1e-5)

@@ -26,7 +26,7 @@ def changed(settings: Settings, **sections: dict[str, object]) -> Settings:
 
 
 def weights(result: TrainingResult) -> dict[str, Tensor]:
-    return load_policy(result.directory / "policy").model.state_dict()
+    return load_policy(result.policy).model.state_dict()
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +37,12 @@ def trained(
 
 
 def test_training_leaves_everything_the_next_steps_need(trained: TrainingResult, annotations: pd.DataFrame) -> None:
-    reliability = read_json(trained.directory / "reliability.json")
+    reliability = read_json(trained.record / "reliability.json")
     assert reliability == trained.reliability
     assert {row["annotator_id"] for row in reliability["annotators"]} == set(annotations["annotator_id"])
     assert sum(row["annotations"] for row in reliability["annotators"]) == len(annotations)
     assert all(0 < row["reliability"] < 1 for row in reliability["annotators"])
-    posteriors = pd.read_parquet(trained.directory / "posteriors.parquet")
+    posteriors = pd.read_parquet(trained.record / "posteriors.parquet")
     assert len(posteriors) == len(annotations)
     assert posteriors["posterior"].between(0, 1).all()
     assert trained.history[-1]["step"] == trained.summary["steps"] == 6
@@ -123,7 +123,7 @@ def test_adapters_train_and_are_handed_on_merged(
     annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
 ) -> None:
     result = train(annotations, changed(small_settings, policy={"lora": {"rank": 2}}), tmp_path)
-    base = load_policy(tmp_path / "base").model.state_dict()
+    base = load_policy(tmp_path / "record" / "base").model.state_dict()
     assert set(base) == set(weights(result))
     assert any(not torch.equal(base[name], tensor) for name, tensor in weights(result).items())
 

@@ -1,0 +1,89 @@
+"""The tables that expectations look at: numbers derived from annotations, so that no text ends up in their results."""
+
+import json
+
+import pandas as pd
+
+from repo.annotations.schema import VIRTUAL_ANNOTATOR
+
+PREFERENCES = ("a", "b", "tie")
+
+
+def measure_rows(annotations: pd.DataFrame) -> pd.DataFrame:
+    """Return one row an annotation, indexed 0…n−1 as `row`, with what tells good rows from bad ones.
+
+    `repeats_row`, `contradicts_row` and `differs_from_row` name another row, or are null: the earlier row with the same
+    vote, the first row with another vote of the same annotator on the same comparison, and the first row with another
+    pair under the same comparison id.
+    """
+    rows = annotations.reset_index(drop=True)
+    prompt, first, second = (_contents(rows, name) for name in ("prompt", "response_a", "response_b"))
+    responses = pd.concat([first.str.len(), second.str.len()], axis=1)
+    codes, _ = pd.factorize(pd.concat([first, second]))
+    pair = rows.groupby(["prompt", "response_a", "response_b"], sort=False).ngroup()
+    votes = rows[rows["preference"].isin(PREFERENCES) & ~rows["annotator_id"].isin(("", VIRTUAL_ANNOTATOR))]
+    ballot = [votes["comparison_id"], votes["annotator_id"]]
+    measures = pd.DataFrame(
+        {
+            "row": rows.index,
+            "prompt_characters": prompt.str.len(),
+            "shorter_response_characters": responses.min(axis=1),
+            "longer_response_characters": responses.max(axis=1),
+            "response_a_text": codes[: len(rows)],
+            "response_b_text": codes[len(rows) :],
+            "preference": rows["preference"],
+            "annotator_id_characters": rows["annotator_id"].str.len(),
+            "comparison_id_characters": rows["comparison_id"].str.len(),
+            "repeats_row": _earlier([*ballot, votes["preference"]]),
+            "contradicts_row": _other(ballot, votes["preference"]),
+            "differs_from_row": _other([rows["comparison_id"]], pair),
+        }
+    )
+    return measures
+
+
+def measure_votes(kept: pd.DataFrame) -> pd.DataFrame:
+    """Return the kept annotations with `tie`, `decided` (1 or 0) and `first_shown_won` (1, 0 or null where unknown)."""
+    tie = kept["preference"] == "tie"
+    known = ~tie & (kept["shown_first"] != "")
+    return kept.assign(
+        tie=tie.astype(float),
+        decided=(~tie).astype(int),
+        first_shown_won=(kept["preference"] == kept["shown_first"]).astype(float).where(known),
+    )
+
+
+def measure_annotators(usable: pd.DataFrame) -> pd.DataFrame:
+    """Return one row an annotator with the number of `annotations`."""
+    return usable.groupby("annotator_id", sort=True).size().rename("annotations").reset_index()
+
+
+def measure_comparisons(usable: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a comparison with `several_annotators` (1 or 0)."""
+    annotators = usable.groupby("comparison_id", sort=True)["annotator_id"].nunique()
+    return (annotators > 1).astype(float).rename("several_annotators").reset_index()
+
+
+def _contents(rows: pd.DataFrame, column: str) -> pd.Series:
+    """Return what is said in a text column, without roles and surrounding white space."""
+    contents = rows[column].copy()
+    messages = rows["messages"]
+    said = ["\n".join(turn["content"] for turn in json.loads(text)) for text in rows.loc[messages, column]]
+    contents[messages] = said
+    return contents.str.strip()
+
+
+def _earlier(keys: list[pd.Series]) -> pd.Series:
+    """Return, for every row but the first of each group, the group's first row; null elsewhere."""
+    number = keys[0].index.to_series()
+    first = number.groupby(keys, sort=False).transform("first")
+    return first.where(first != number)
+
+
+def _other(keys: list[pd.Series], values: pd.Series) -> pd.Series:
+    """Return the first row of the same group that has another value; null where all values are the same."""
+    number = values.index.to_series()
+    differs = values != values.groupby(keys, sort=False).transform("first")
+    first = number.groupby(keys, sort=False).transform("first")
+    first_other = number.where(differs).groupby(keys, sort=False).transform("min")
+    return first.where(differs, first_other)
