@@ -23,7 +23,7 @@ demo: $(READY)  ## Simulate noisy annotations, train, report, evaluate and promo
 	$(BIN)/repo-pipeline demo
 
 test: $(READY)  ## Run the test suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)  ## Check style and types
 	$(BIN)/ruff check .

@@ -99,11 +99,14 @@ def run(data: str, config: Path | None, overrides: tuple[str, ...], store: Path 
 
 
 def _run(data: str, config: Path | None, overrides: tuple[str, ...], store: Path | None, verbose: bool) -> None:
-    from pipelines.local import run_training
+    from pipelines.preflight import check
     from repo.settings import load_settings
     from repo.tracking.store import DEFAULT_ROOT, choose_store
 
     settings = load_settings(config, overrides)
+    check(data, settings)
+    from pipelines.local import run_training
+
     chosen = choose_store(store)
     click.echo(f"training pipeline on {data}; everything is kept in {chosen.tracking_uri}")
     finished = run_training(data, settings, chosen, (store or DEFAULT_ROOT).absolute(), verbose)

@@ -47,7 +47,7 @@ def load_policy(base: str | Path, revision: str = "main", dtype: torch.dtype = t
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     _quiet()
-    _check_path(str(base))
+    check_base(str(base))
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(base), **common)
@@ -103,8 +103,10 @@ def merge_lora(policy: Policy) -> Policy:
     return policy if merge is None else Policy(merge(), policy.tokenizer)
 
 
-def _check_path(base: str) -> None:
-    """Tell a missing local directory from a hub id before anything asks the network."""
+def check_base(base: str) -> None:
+    """Tell a missing local directory from a hub id before anything asks the network; raises UserError."""
+    if base == TINY:
+        return
     looks_local = base.startswith((".", "/", "~")) or base.count("/") > 1 or os.path.isdir(base)
     if looks_local and not (Path(base).expanduser() / "config.json").is_file():
         raise UserError(

@@ -1,0 +1,25 @@
+"""Mistakes that can be told before a store is made or a step is started."""
+
+from repo.annotations.simulation import SOURCE
+from repo.annotations.sources import expand_sources
+from repo.settings import Settings
+
+
+def check(data: str, settings: Settings) -> None:
+    """Check that the data, the policy and the loss exist.
+
+    Raises:
+        UserError: one of them does not, or a pseudonym key is missing.
+    """
+    if data != SOURCE:
+        expand_sources(data)
+    # The cheap checks come first: what follows imports pandas and torch.
+    if settings.data.pseudonymise:
+        from repo.annotations.pseudonyms import pseudonym_key
+
+        pseudonym_key()
+    from repo.policy.loading import check_base
+    from repo.policy.losses import make_loss
+
+    make_loss(settings.train.loss, settings.train.loss_options)
+    check_base(settings.policy.base)

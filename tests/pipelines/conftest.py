@@ -1,0 +1,36 @@
+"""The command line as a user calls it, and one whole pipeline run that several tests look at."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pipeline_runs import SMALL, Finished, Run, options
+
+
+@pytest.fixture(scope="session")
+def repo_pipeline() -> Run:
+    """Run `repo-pipeline` in a process of its own, without a user's MLflow settings."""
+
+    def run(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+        return subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env=kept | environment,
+            cwd=cwd,
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(repo_pipeline: Run, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    store = tmp_path_factory.mktemp("run") / "store"
+    done = repo_pipeline("demo", "--store", store, *options(SMALL))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Finished(store, done.stdout)

@@ -1,0 +1,34 @@
+"""Names that the pipeline tests share."""
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+SMALL = (
+    "simulation.comparisons=60",
+    "simulation.prompts=30",
+    "policy.max_length=128",
+    "policy.max_prompt_length=48",
+    "policy.tiny={vocabulary: 400, hidden: 32, layers: 1, heads: 2, warm_start_steps: 4}",
+    "train.batch_size=8",
+    "train.learning_rate=0.003",
+    "evaluation.bootstrap=50",
+    "gate.min_accuracy=0",
+    "gate.min_gain_over_base=-1",
+)
+"""Settings under which the whole pipeline takes seconds, and the gate lets a barely trained policy pass."""
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def options(settings: tuple[str, ...]) -> list[str]:
+    return [part for setting in settings for part in ("--set", setting)]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A store with one finished run, and what the run printed."""
+
+    store: Path
+    output: str

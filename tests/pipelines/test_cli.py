@@ -1,0 +1,145 @@
+"""The command line: help everywhere, no work before it is needed, mistakes as text."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from pipeline_runs import Run
+
+from pipelines.compiling import COMPILED, check_compiled
+from repo.errors import UserError
+from repo.settings import Settings, from_parameters, load_settings, to_parameters
+from repo.tracking.store import Store
+
+COMMANDS = ("demo", "run", "models", "ui", "settings", "simulate", "compile")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(repo_pipeline: Run, command: str) -> None:
+    done = repo_pipeline(command, "--help")
+    assert done.returncode == 0
+    assert f"repo-pipeline {command}" in done.stdout
+
+
+def test_starting_imports_nothing_heavy() -> None:
+    heavy = ("torch", "mlflow", "kfp", "pandas", "datasets")
+    code = f"import sys, pipelines.cli; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_printed_settings_are_a_valid_configuration(repo_pipeline: Run, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(repo_pipeline("settings", "--set", "train.loss=ipo", "--set", "policy.lora.rank=4").stdout)
+    assert load_settings(file) == load_settings(None, ["train.loss=ipo", "policy.lora.rank=4"])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [[], ["train.loss=cpo", "train.loss_options={beta: 0.5}", "policy.lora.rank=4", "train.learning_rate=1e-5"]],
+)
+def test_settings_survive_as_pipeline_parameters(overrides: list[str]) -> None:
+    settings = load_settings(None, overrides)
+    parameters = to_parameters(settings)
+    config = parameters.pop("config")
+    assert from_parameters(parameters, config) == settings
+    assert isinstance(parameters["learning_rate"], str)
+
+
+def test_a_setting_given_both_as_parameter_and_in_config_is_refused() -> None:
+    parameters = to_parameters(Settings())
+    parameters.pop("config")
+    with pytest.raises(UserError, match="pipeline parameter loss"):
+        from_parameters(parameters, "train: {loss: ipo}")
+
+
+def test_the_committed_yaml_is_what_the_code_compiles_to() -> None:
+    check_compiled(COMPILED)
+
+
+def test_stale_yaml_is_noticed(repo_pipeline: Run, tmp_path: Path) -> None:
+    assert repo_pipeline("compile", "--output", tmp_path).returncode == 0
+    file = tmp_path / "training.yaml"
+    file.write_text(file.read_text() + "\n")
+    done = repo_pipeline("compile", "--output", tmp_path, "--check")
+    assert done.returncode == 1
+    assert "training.yaml" in done.stderr
+
+
+def test_no_step_of_the_compiled_pipeline_is_cached() -> None:
+    def tasks(node: object) -> list[dict[str, object]]:
+        if not isinstance(node, dict):
+            return []
+        here = list(node["tasks"].values()) if isinstance(node.get("tasks"), dict) else []
+        return here + [task for child in node.values() for task in tasks(child)]
+
+    spec = next(iter(yaml.safe_load_all((COMPILED / "training.yaml").read_text())))
+    found = [task for task in tasks(spec) if str(task["componentRef"]["name"]) not in ("comp-exit-handler-1",)]  # type: ignore[index]
+    assert len(found) >= 10
+    assert not [task for task in found if task.get("cachingOptions", {}).get("enableCache")]  # type: ignore[attr-defined]
+
+
+def test_simulated_annotations_are_written_as_an_example(repo_pipeline: Run, tmp_path: Path) -> None:
+    file = tmp_path / "votes.jsonl"
+    done = repo_pipeline("simulate", "--output", file, "--set", "simulation.comparisons=5")
+    assert done.returncode == 0
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {"prompt", "response_a", "response_b", "preference", "annotator_id"} <= set(rows[0])
+
+
+def test_models_of_a_store_that_is_not_there_says_how_to_make_one(repo_pipeline: Run, tmp_path: Path) -> None:
+    done = repo_pipeline("models", "--store", tmp_path / "none")
+    assert (done.returncode, "repo-pipeline demo" in done.stdout) == (0, True)
+    assert json.loads(repo_pipeline("models", "--json", "--store", tmp_path / "none").stdout) == []
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_port_in_use_is_named_with_a_free_one(repo_pipeline: Run, tmp_path: Path) -> None:
+    Store(tmp_path).prepare("repo")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = repo_pipeline("ui", "--store", tmp_path, "--port", str(port))
+    assert done.returncode == 1
+    assert f"port {port}" in done.stderr
+    assert "--port" in done.stderr.replace(f"port {port}", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--set", "train.los=ipo"], "train.loss"),
+        (["--set", "train.loss=dop"], "dpo, ipo, simpo, cpo"),
+        (["--set", "policy.base=./no-such-model"], "no-such-model"),
+        (["--set", "data.pseudonymise=true"], "REPO_PSEUDONYM_KEY"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["--data", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["--store", "file"], "--store"),
+    ],
+    ids=[
+        "misspelt key",
+        "unknown loss",
+        "missing model",
+        "no key",
+        "missing config",
+        "missing data",
+        "unusable store",
+    ],
+)
+def test_mistakes_are_told_before_anything_is_made(
+    repo_pipeline: Run, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "votes.jsonl").write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}\n')
+    defaults = {"--data": "votes.jsonl", "--store": "store"}
+    given = defaults | dict(zip(arguments[::2], arguments[1::2], strict=True))
+    done = repo_pipeline("run", *(part for pair in given.items() for part in pair), cwd=tmp_path)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "store").exists()

@@ -1,0 +1,133 @@
+"""The training pipeline, whole and real: compiled YAML, kfp's local runner, sqlite MLflow, a trained policy."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run as MlflowRun
+from pipeline_runs import SMALL, Finished, Run, options
+
+from repo.tracking.store import Store
+
+STEPS = ["validate", "split", "train", "report", "evaluate", "gate", "register", "promote"]
+
+
+@pytest.fixture
+def client(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    for name, value in Store(finished.store).environment().items():
+        monkeypatch.setenv(name, value)
+    return MlflowClient()
+
+
+def runs(client: MlflowClient) -> list[MlflowRun]:
+    experiment = client.get_experiment_by_name("repo")
+    return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
+
+
+def parents(client: MlflowClient) -> list[MlflowRun]:
+    return [run for run in runs(client) if "mlflow.parentRunId" not in run.data.tags]
+
+
+def test_the_summary_says_what_a_new_user_asks(finished: Finished) -> None:
+    for words in (*STEPS, "adversarial-1", "mean absolute error", "accuracy against gold", "verdict: promote", "ui"):
+        assert words in finished.output
+    report = next(line for line in finished.output.splitlines() if line.startswith("report: "))
+    assert Path(report.removeprefix("report: ")).is_file()
+
+
+def test_every_step_is_a_child_run_of_one_closed_parent(client: MlflowClient, finished: Finished) -> None:
+    parent = parents(client)[0]
+    children = [run for run in runs(client) if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(run.info.run_name for run in children) == sorted(STEPS)
+    assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
+    assert parent.data.params["train.loss"] == "dpo"
+
+
+def test_training_metrics_reach_mlflow_under_trl_s_names(client: MlflowClient) -> None:
+    train = next(run for run in runs(client) if run.info.run_name == "train")
+    assert {"loss", "rewards/accuracies", "logps/chosen", "reliability/mean", "grad_norm"} <= set(train.data.metrics)
+    assert len(client.get_metric_history(train.info.run_id, "loss")) > 1
+
+
+def test_the_champion_loads_generates_and_carries_its_reliabilities(client: MlflowClient) -> None:
+    import mlflow
+
+    uri = "models:/repo-policy@champion"
+    generate = mlflow.transformers.load_model(uri)
+    assert generate("How do I look after a kite?", max_new_tokens=4)[0]["generated_text"]
+    metadata = mlflow.models.get_model_info(uri).metadata
+    assert metadata["reliability_annotators"] == 10
+    assert metadata["reliability_estimator"]
+    directory = Path(mlflow.artifacts.download_artifacts(uri))
+    reliability = json.loads((directory / "reliability.json").read_text())
+    assert {row["annotator_id"] for row in reliability["annotators"]} >= {"careful-1", "adversarial-1"}
+
+
+def test_models_lists_the_version_for_people_and_machines(repo_pipeline: Run, finished: Finished) -> None:
+    table = repo_pipeline("models", "--store", finished.store)
+    assert table.returncode == 0
+    assert "champion" in table.stdout
+    rows = json.loads(repo_pipeline("models", "--json", "--store", finished.store).stdout)
+    assert (rows[0]["version"], rows[0]["verdict"], rows[0]["annotators"]) == ("1", "promote", 10)
+    assert "champion" in rows[0]["aliases"]
+
+
+def test_kubeflow_artifacts_are_pointers_not_bytes(finished: Finished) -> None:
+    pointers = list((finished.store / "pipeline").rglob("policy"))
+    assert pointers
+    assert set(json.loads(pointers[0].read_text())) == {"mlflow_uri", "digest"}
+
+
+def test_a_second_run_meets_the_champion_and_a_rejection_is_a_normal_end(
+    finished: Finished, repo_pipeline: Run, client: MlflowClient
+) -> None:
+    """Stands last of the tests on this store: it leaves a second version there."""
+    strict = [*SMALL, "gate.min_gain_over_champion=1", "train.loss=simpo", "train.loss_options={gamma: 0.5}"]
+    done = repo_pipeline("demo", "--store", finished.store, *options(tuple(strict)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "champion" in done.stdout
+    assert "verdict: reject" in done.stdout
+    assert "gain in accuracy over the champion" in done.stdout
+    assert str(client.get_model_version_by_alias("repo-policy", "champion").version) == "1"
+    challenger = client.get_model_version_by_alias("repo-policy", "challenger")
+    assert (str(challenger.version), challenger.tags["verdict"]) == ("2", "reject")
+    assert [run.info.status for run in parents(client)] == ["FINISHED", "FINISHED"]
+
+
+def votes(path: Path, preferences: list[str]) -> Path:
+    rows = [
+        {"prompt": f"prompt {i}", "response_a": f"yes {i}", "response_b": f"no {i}", "preference": preference}
+        for i, preference in enumerate(preferences)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("preferences", "settings", "words"),
+    [
+        (["tie"] * 40, (), "tie"),
+        (["a", "b"] * 40, ("train.learning_rate=1e6", "train.max_gradient_norm=1e9"), "train.learning_rate"),
+    ],
+    ids=["all ties", "divergence"],
+)
+def test_a_failure_names_its_step_and_remedy_and_registers_nothing(
+    repo_pipeline: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    preferences: list[str],
+    settings: tuple[str, ...],
+    words: str,
+) -> None:
+    data = votes(tmp_path / "votes.jsonl", preferences)
+    store = Store(tmp_path / "store")
+    done = repo_pipeline("run", "--data", data, "--store", store.root, *options((*SMALL, *settings)))
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) < 25
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.tracking_uri)
+    client = MlflowClient()
+    assert [run.info.status for run in parents(client)] == ["FAILED"]
+    assert not client.search_registered_models()
