@@ -29,7 +29,7 @@ def train(
 
     import pandas as pd
 
-    from repo.console import say
+    from repo.console import Milestones, say
     from repo.policy.training import train
     from repo.settings import settings_from_json
     from repo.tracking.handover import fetch, read_pointer, write_pointer
@@ -40,7 +40,14 @@ def train(
     with step(run_id, "train") as run, tempfile.TemporaryDirectory() as directory:
         chosen = settings_from_json(settings)
         annotations = pd.read_parquet(fetch(read_pointer(parts.path)) / "train.parquet")
-        result = train(annotations, chosen, Path(directory), on_log=run.log_record)
+        milestones = Milestones()
+
+        def on_log(record: dict[str, float]) -> None:
+            run.log_record(record)
+            words = f"loss {record['loss']:.3f}, mean reliability {record['reliability/mean']:.3f}"
+            milestones(record["epoch"] / chosen.train.epochs, f"step {record['step']}: {words}")
+
+        result = train(annotations, chosen, Path(directory), on_log=on_log)
         record = run.publish(result.record, "training")
         name = chosen.registry.model
         details = policy_details(result.summary, record, name, parts.metadata["data_digest"])

@@ -139,7 +139,7 @@ class EvaluationSettings(Section):
     """Scoring on the held-out comparisons."""
 
     batch_size: int = Field(32, ge=1, description="comparisons a forward pass")
-    bootstrap: int = Field(1000, ge=10, description="bootstrap replications over prompts")
+    bootstrap: int = Field(1000, ge=10, description="bootstrap replications over held-out prompts")
     confidence: float = Field(0.9, gt=0, lt=1, description="coverage of the bootstrap intervals")
     doubtful: int = Field(50, ge=1, description="most doubtful labels shown in the report")
 

@@ -68,7 +68,7 @@ def load_split(directory: Path) -> Split:
 
 
 _FEW_PROMPTS = (
-    "split by comparison, because {} prompts are fewer than data.min_prompts = {}: the same prompts stand on both "
+    "split by comparison: distinct prompts {}, fewer than data.min_prompts = {}; the same prompts stand on both "
     "sides, so the evaluation measures new responses to known prompts, and says nothing of new prompts"
 )
 

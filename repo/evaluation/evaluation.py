@@ -57,7 +57,7 @@ def evaluate(
         held_out: canonical annotation table without ties, at least one row.
         policies: by name; must hold "candidate" and "base", may hold "champion".
         settings: the sections policy, evaluation and gate (its target) are read.
-        split_by: what was held out, "prompt" or "comparison"; carried into the result.
+        split_by: what was held out, "prompt" or "comparison": the unit that the bootstrap draws.
 
     Returns:
         evaluation.json's content: per policy and target the metrics of repo.evaluation.metrics, and the candidate's
@@ -65,7 +65,7 @@ def evaluate(
     """
     comparisons = held_out.drop_duplicates("comparison_id").reset_index(drop=True)
     margins = margins_of(comparisons, policies, settings)
-    judgements = _judgements(held_out, comparisons)
+    judgements = _judgements(held_out, comparisons, "prompt" if split_by == "prompt" else "comparison_id")
     target = _target(settings.gate.target, judgements)
     interval = {"bootstrap": settings.evaluation.bootstrap, "confidence": settings.evaluation.confidence}
     return {
@@ -86,12 +86,12 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Judgements:
-    """Which response is right: one entry a judgement; `direction` is 1 for a, −1 for b."""
+    """Which response is right: one entry a judgement; `direction` is 1 for a, −1 for b; `unit` is what was held out."""
 
     comparison: npt.NDArray[np.int64]
     direction: Floats
     weight: Floats
-    prompt: npt.NDArray[np.int64]
+    unit: npt.NDArray[np.int64]
 
 
 def margins_of(
@@ -130,21 +130,21 @@ def margins_of(
     return result
 
 
-def _judgements(held_out: pd.DataFrame, comparisons: pd.DataFrame) -> dict[Target, Judgements]:
+def _judgements(held_out: pd.DataFrame, comparisons: pd.DataFrame, unit: str) -> dict[Target, Judgements]:
     """Return raw labels, each comparison's majority (even splits say nothing), and gold where it is known."""
     number = pd.Series(np.arange(len(comparisons)), index=comparisons["comparison_id"])
-    prompts = pd.factorize(comparisons["prompt"])[0].astype(np.int64)
+    units = pd.factorize(comparisons[unit])[0].astype(np.int64)
     comparison = number.loc[held_out["comparison_id"]].to_numpy()
     direction = np.where(held_out["preference"] == "a", 1.0, -1.0)
     weight = held_out["weight"].to_numpy(dtype=np.float64)
     balance = np.bincount(comparison, weight * direction, len(comparisons))
     gold: Floats = np.asarray(comparisons["gold"].map({"a": 1.0, "b": -1.0}).fillna(0.0), dtype=np.float64)
-    found: dict[Target, Judgements] = {"labels": Judgements(comparison, direction, weight, prompts[comparison])}
+    found: dict[Target, Judgements] = {"labels": Judgements(comparison, direction, weight, units[comparison])}
     per_comparison: dict[Target, Floats] = {"consensus": np.sign(balance), "gold": gold}
     for target, sign in per_comparison.items():
         known = np.flatnonzero(sign)
         if known.size:
-            found[target] = Judgements(known, sign[known], np.ones(len(known)), prompts[known])
+            found[target] = Judgements(known, sign[known], np.ones(len(known)), units[known])
     return found
 
 
@@ -167,7 +167,7 @@ def _score(margins: Margins, judgements: Mapping[Target, Judgements], interval: 
     for target, judged in judgements.items():
         metrics = asdict(preference_metrics(_judged(margins.a_over_b, judged), **interval))
         likelihood = correctness(judged.direction * margins.likelihood[judged.comparison])
-        agreement = clustered_mean(likelihood, judged.weight, judged.prompt, **interval)
+        agreement = clustered_mean(likelihood, judged.weight, judged.unit, **interval)
         targets[target] = {**metrics, "likelihood_accuracy": asdict(agreement)}
     return targets
 
@@ -177,8 +177,8 @@ def _gain(candidate: Margins, other: Margins, judged: Judgements, interval: dict
     difference = correctness(_judged(candidate.a_over_b, judged).margin) - correctness(
         _judged(other.a_over_b, judged).margin
     )
-    return asdict(clustered_mean(difference, judged.weight, judged.prompt, **interval))
+    return asdict(clustered_mean(difference, judged.weight, judged.unit, **interval))
 
 
 def _judged(a_over_b: Floats, judged: Judgements) -> Judged:
-    return Judged(judged.direction * a_over_b[judged.comparison], judged.weight, judged.prompt)
+    return Judged(judged.direction * a_over_b[judged.comparison], judged.weight, judged.unit)

@@ -1,4 +1,4 @@
-"""Preference metrics from margins: accuracy, log-likelihood and calibration, with bootstrap intervals over prompts."""
+"""Preference metrics from margins: accuracy, log-likelihood and calibration, with bootstrap intervals."""
 
 from dataclasses import dataclass
 
@@ -26,12 +26,12 @@ class Judged:
     Attributes:
         margin: S in the direction the judgement says is right, so p = σ(margin) is the probability given to it.
         weight: its weight.
-        prompt: index of its prompt, integers in [0, prompts).
+        unit: index of the prompt or comparison held out, integers from 0: judgements of one are not independent.
     """
 
     margin: Floats
     weight: Floats
-    prompt: npt.NDArray[np.int64]
+    unit: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def preference_metrics(judged: Judged, bootstrap: int, confidence: float, seed: 
     """Return the metrics of one policy against one set of judgements."""
 
     def estimate(values: Floats) -> Estimate:
-        return clustered_mean(values, judged.weight, judged.prompt, bootstrap, confidence, seed)
+        return clustered_mean(values, judged.weight, judged.unit, bootstrap, confidence, seed)
 
     return PreferenceMetrics(
         judgements=len(judged.margin),

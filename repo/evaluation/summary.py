@@ -37,7 +37,7 @@ def to_markdown(evaluation: Mapping[str, Any], champion: str) -> str:
         "",
         f"{evaluation['comparisons']:,} held-out comparisons of {evaluation['prompts']:,} prompts, "
         f"{evaluation['annotations']:,} annotations; held out by {evaluation['split_by']}. "
-        f"Intervals: {evaluation['confidence']:.0%}, bootstrap over prompts. "
+        f"Intervals: {evaluation['confidence']:.0%}, bootstrap over {evaluation['split_by']}s. "
         f"The gate looks at **{evaluation['target']}**. "
         + (f"Champion: version {champion}." if champion else "There is no champion yet."),
         "",

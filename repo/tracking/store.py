@@ -3,6 +3,7 @@
 Importing this module does not import MLflow, so that the command line starts at once.
 """
 
+import logging
 import os
 import socket
 import sys
@@ -169,6 +170,8 @@ def _ensure_experiment(tracking_uri: str, experiment: str, remedy: str, artifact
 
     from repo.tracking.runs import ensure_experiment
 
+    # It would announce that it creates tables, on the terminal of somebody who never asked for a database.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     try:
         client = MlflowClient(tracking_uri=tracking_uri)
         experiment_id = ensure_experiment(client, experiment, artifact_location)

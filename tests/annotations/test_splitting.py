@@ -75,7 +75,7 @@ def test_few_prompts_are_split_by_comparison_and_that_is_said():
     split = split_annotations(annotations, DataSettings())
     assert split.by == "comparison"
     assert "says nothing of new prompts" in split.notes[0]
-    assert "1 prompts are fewer than data.min_prompts = 20" in split.notes[0]
+    assert "distinct prompts 1, fewer than data.min_prompts = 20" in split.notes[0]
     assert len(split.train) + len(split.held_out) == 50
     assert not set(split.train["comparison_id"]) & set(split.held_out["comparison_id"])
 

@@ -94,3 +94,12 @@ def test_a_policy_without_reference_is_judged_by_its_own_likelihoods(
     source = {"candidate": PolicySource(path, path, SimPO(gamma=0.0))}
     margins = margins_of(annotations.drop_duplicates("comparison_id"), source, small_settings)["candidate"]
     np.testing.assert_allclose(margins.a_over_b, 2.0 * margins.likelihood, rtol=1e-4, atol=1e-5)
+
+
+def test_intervals_resample_what_was_held_out(
+    sources: dict[str, PolicySource], annotations: pd.DataFrame, small_settings: Settings
+) -> None:
+    """All comparisons of one prompt: resampling prompts would claim to know the accuracy exactly."""
+    one_prompt = annotations.assign(prompt="the same question")
+    accuracy = evaluate(one_prompt, sources, small_settings, "comparison")["policies"]["candidate"]["gold"]["accuracy"]
+    assert accuracy["high"] - accuracy["low"] > 0.05
