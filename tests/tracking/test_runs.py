@@ -57,12 +57,12 @@ def test_a_step_runs_under_its_own_parent_whatever_run_is_active(store, parent):
 
 def test_a_users_mistake_is_told_once_and_ends_the_process_with_code_1(store, parent, capsys):
     with pytest.raises(SystemExit) as caught, step(parent, "validate") as run:
-        raise UserError("error: a.jsonl, line 3: no prompt", "add one")
+        raise UserError("a.jsonl, line 3: no prompt", "add one")
     assert caught.value.code == 1
     assert capsys.readouterr().err == "error: a.jsonl, line 3: no prompt\n  → add one\n"
     child = run_of(run.run_id)
     assert child.info.status == "FAILED"
-    assert (child.data.tags[ERROR], child.data.tags[REMEDY]) == ("error: a.jsonl, line 3: no prompt", "add one")
+    assert (child.data.tags[ERROR], child.data.tags[REMEDY]) == ("a.jsonl, line 3: no prompt", "add one")
 
 
 def test_a_users_mistake_leaves_no_traceback_in_a_real_process(store, parent):
@@ -78,7 +78,7 @@ def test_a_users_mistake_before_any_run_is_told_the_same_way(capsys):
     with pytest.raises(SystemExit) as caught, user_errors():
         raise UserError("unknown loss 'dop'", "did you mean dpo?")
     assert caught.value.code == 1
-    assert capsys.readouterr().err == "unknown loss 'dop'\n  → did you mean dpo?\n"
+    assert capsys.readouterr().err == "error: unknown loss 'dop'\n  → did you mean dpo?\n"
 
 
 def test_an_unexpected_error_is_kept_with_the_run_and_raised_again(store, parent):
