@@ -51,7 +51,9 @@ def finite(name: str, values: ArrayLike | None, rows: int, dtype: DTypeLike) -> 
         return None
     array = same_length(name, values, rows).astype(dtype, copy=False)
     # One NaN or infinity makes the sum non-finite; a finite sum needs no mask as long as the data.
-    if not np.isfinite(array.sum(dtype=np.float64)) and not (good := np.isfinite(array)).all():
+    with np.errstate(invalid="ignore"):
+        total = array.sum(dtype=np.float64)
+    if not np.isfinite(total) and not (good := np.isfinite(array)).all():
         at = first(~good)
         raise ValueError(f"{name}[{at}] = {array[at]}: must be finite")
     return array

@@ -1,13 +1,14 @@
 """Warnings with their evidence: when data cannot tell the solution from its mirror image, or tell nothing at all."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from repo.reliability.calibration import LOG_TEMPERATURE_SD
-from repo.reliability.estimators import Fit, Options, Problem
-from repo.reliability.expectation import sigmoid
+from repo.reliability.estimators import Fit, Options, Problem, full
+from repo.reliability.expectation import Parameters, sigmoid
 
 Array = NDArray[Any]
 
@@ -31,6 +32,21 @@ def sharpness(problem: Problem, fit: Fit) -> float:
         return 0.0
     p = sigmoid(problem.votes.margin * fit.parameters.temperature + fit.parameters.intercept)
     return float(np.mean((2 * p - 1) ** 2, dtype=np.float64))
+
+
+def _contradiction(problem: Problem, fit: Fit, options: Options) -> list[str]:
+    """Try the mirror image where votes agree with each other but not with the margins."""
+    start = Parameters(np.where(problem.fixed[:, None], fit.parameters.eta, 1 - fit.parameters.eta), 1.0)
+    start = replace(start, temperature=float(np.exp(problem.calibration.center)))
+    other = full(problem, start, options)
+    gain = other.history[-1] - problem.objective(fit.parameters, problem.expect(fit.parameters))
+    if gain <= 0:
+        return []
+    return [
+        f"mirror image? the votes agree with one another and contradict the margins: turned round (mean η "
+        f"{other.parameters.eta.mean():.3f} for {fit.parameters.eta.mean():.3f}) the log-likelihood is higher by "
+        f"{gain:.1f}. Nothing was flipped; pin a trusted annotator, give gold comparisons, or start below ½ (initial)."
+    ]
 
 
 def diagnose(problem: Problem, fit: Fit, options: Options, reliability: Array, labels: Array) -> list[str]:
@@ -62,6 +78,8 @@ def diagnose(problem: Problem, fit: Fit, options: Options, reliability: Array, l
                 f"the margins {extreme}: temperature {fit.parameters.temperature:.3g}, e^{offset:.1f} times what "
                 "margins of size 1 have; the weak prior on log c decides how far it goes."
             )
+            if offset < 0 and not anchored:
+                found.extend(_contradiction(problem, fit, options))
     elif problem.votes.margin is not None and not np.any(problem.votes.margin):
         found.append("margin: all 0, so they say nothing and no temperature can be estimated.")
     if not fit.converged:

@@ -158,7 +158,7 @@ class _Batch:
     def __init__(self, problem: Problem, block: Block) -> None:
         self.model, self.block = problem.model, block
         self.codes, self.local = np.unique(block.code, return_inverse=True)
-        self.share = np.zeros(len(self.codes))
+        self.share: Array = np.zeros(len(self.codes))
         self.annotators, self.row = np.unique(self.codes // problem.votes.kinds, return_inverse=True)
         self.part = replace(
             problem,
@@ -173,7 +173,9 @@ class _Batch:
         table = self.model.evidence(parameters.eta[self.annotators])[0][self.row, self.codes % kinds]
         logit = block.prior(parameters) + block.by_comparison(table[self.local])
         values = block.by_vote(block.posterior(logit))
-        share = np.bincount(self.local, values if block.weight is None else values * block.weight, len(self.codes))
+        share: Array = np.bincount(
+            self.local, values if block.weight is None else values * block.weight, len(self.codes)
+        )
         first[self.codes] += share - self.share
         self.share = share
 
@@ -203,7 +205,7 @@ def paper(problem: Problem, start: Parameters, options: Options) -> Fit:
             evidence = problem.model.evidence(eta)[0].ravel()
             posterior = block.posterior(block.prior(start) + block.evidence(evidence))
             first = block.sum_by_code(posterior, problem.number.size).reshape(shape)
-            number: Array = np.bincount(block.code, block.weight, problem.number.size).reshape(shape)
+            number = np.bincount(block.code, block.weight, problem.number.size).astype(float).reshape(shape)
             eta = moving_average(problem, eta, *problem.model.counts(first, number), options.step_size)
     return Fit(replace(start, eta=eta), options.max_iterations, True)
 

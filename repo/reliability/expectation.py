@@ -137,7 +137,7 @@ class Block:
         if self.margin is None:
             return np.full(self.size, parameters.intercept, self.dtype)
         scaled = self.margin * self.dtype.type(parameters.temperature)
-        return scaled if parameters.intercept == 0 else scaled + self.dtype.type(parameters.intercept)
+        return np.asarray(scaled if parameters.intercept == 0 else scaled + self.dtype.type(parameters.intercept))
 
     def evidence(self, table: Array) -> Array:
         """Return Σ weight · log-odds over the votes of each comparison, from log-odds by annotator and kind."""

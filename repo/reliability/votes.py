@@ -198,7 +198,7 @@ def _check_pinned(votes: Votes, pinned: Collection[Hashable]) -> None:
         at = first(all_fixed)
         row = at if votes.start is None else int(votes.start[at])
         row = row if votes.order is None else int(votes.order[row])
-        name = row if votes.comparisons is None else votes.comparisons[at]
+        name = row if votes.comparisons is None else votes.comparisons.tolist()[at]
         raise ValueError(
             f"comparison[{row}]: all votes on {name!r} come from pinned annotators and there are no margins: it "
             "tells nothing about anybody's reliability; leave it out, or leave one of them unpinned"
