@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from repo.reliability.fitting import (
     interval,
     next_state,
     overall,
+    overall_variance,
     prior_counts,
     start,
     start_parameters,
@@ -97,6 +99,7 @@ class AnnotatorReliability:
         iterations_, converged_: of EM.
         warnings_: what is doubtful about the result, with the evidence; also raised as ReliabilityWarning.
         state_: evidence about every annotator, to save and to start the next fit from.
+            (interval_, eta_interval_ and state_ are computed when first asked for.)
 
     References:
         S. Cao et al. RE-PO: Robust Enhanced Policy Optimization. ICLR 2026, arXiv 2509.24159.
@@ -139,9 +142,7 @@ class AnnotatorReliability:
 
     annotators_: list[Hashable] = field(init=False, repr=False)
     reliability_: Array = field(init=False, repr=False)
-    interval_: Array = field(init=False, repr=False)
     eta_: Array = field(init=False, repr=False)
-    eta_interval_: Array = field(init=False, repr=False)
     first_preference_: Array = field(init=False, repr=False)
     counts_: Array = field(init=False, repr=False)
     coins_: int = field(init=False, repr=False)
@@ -153,7 +154,6 @@ class AnnotatorReliability:
     iterations_: int = field(init=False, repr=False)
     converged_: bool = field(init=False, repr=False)
     warnings_: list[str] = field(init=False, repr=False)
-    state_: ReliabilityState = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.estimator not in ESTIMATORS:
@@ -297,30 +297,48 @@ class AnnotatorReliability:
 
     def _publish(self, problem: Problem, fit: Fit, expectation: Expectation, state: ReliabilityState | None) -> None:
         parameters, votes = fit.parameters, problem.votes
-        variance = logit_variance(problem, parameters)
-        counts = problem.model.counts(expectation.first, problem.number)
-        reliability, spread = overall(*counts, parameters.eta, variance)
         assert expectation.direction is not None
-        self.annotators_ = votes.annotators
-        self.reliability_, self.interval_ = reliability, interval(reliability, spread, self.confidence)
-        self.eta_, self.eta_interval_ = parameters.eta, interval(parameters.eta, variance, self.confidence)
+        self._problem, self._fit_result, self._prior_state, self._votes = problem, fit, state, votes
+        for computed in ("_logit_variance", "interval_", "eta_interval_", "state_"):
+            self.__dict__.pop(computed, None)
+        self._right_and_tosses = problem.model.counts(expectation.first, problem.number)
+        self.annotators_, self.eta_, self.coins_ = votes.annotators, parameters.eta, problem.model.coins
+        self.reliability_ = overall(*self._right_and_tosses, parameters.eta)
         self.first_preference_ = (parameters.eta[:, 0] - parameters.eta[:, -1]) / 2
         self.counts_ = problem.number.sum(1)
-        self.coins_ = problem.model.coins
         self.calibration_ = {"temperature": parameters.temperature, "intercept": parameters.intercept}
         self.comparisons_ = np.arange(votes.size) if votes.comparisons is None else votes.comparisons
         self.direction_ = expectation.direction
         self.log_likelihood_ = expectation.log_likelihood
         self.objectives_ = fit.history
         self.iterations_, self.converged_ = fit.iterations, fit.converged
-        self.state_ = next_state(self.estimator, problem, fit, variance, self._default_prior(), state)
-        self._votes = votes
-        self.warnings_ = diagnose(problem, fit, self._options(), reliability, self.counts_)
+        self.warnings_ = diagnose(problem, fit, self._options(), self.reliability_, self.counts_)
         for message in self.warnings_:
             warnings.warn(message, ReliabilityWarning, stacklevel=3)
 
-    def _default_prior(self) -> tuple[float, float]:
-        return self.prior_strength * self.prior_mean, self.prior_strength * (1 - self.prior_mean)
+    @cached_property
+    def _logit_variance(self) -> Array:
+        """Variance of logit η by coin, shape [A, coins_]; found when first asked for."""
+        return logit_variance(self._problem, self._fit_result.parameters)
+
+    @cached_property
+    def eta_interval_(self) -> Array:
+        """Interval for each η, shape [A, coins_, 2]."""
+        return interval(self.eta_, self._logit_variance, self.confidence)
+
+    @cached_property
+    def interval_(self) -> Array:
+        """Interval for `reliability_`, shape [A, 2]."""
+        tosses = self._right_and_tosses[1]
+        return interval(self.reliability_, overall_variance(tosses, self.eta_, self._logit_variance), self.confidence)
+
+    @cached_property
+    def state_(self) -> ReliabilityState:
+        """Evidence about every annotator, to save and to start the next fit from."""
+        default_prior = self.prior_strength * self.prior_mean, self.prior_strength * (1 - self.prior_mean)
+        return next_state(
+            self.estimator, self._problem, self._fit_result, self._logit_variance, default_prior, self._prior_state
+        )
 
     @staticmethod
     def _by_annotation(votes: Votes, direction: Array) -> Array:

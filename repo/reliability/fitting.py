@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repo.reliability.estimators import Fit, Problem
+from repo.reliability.estimators import BOUNDARY, Fit, Problem
 from repo.reliability.expectation import Parameters
 from repo.reliability.state import AnnotatorRecord, ReliabilityState
 
@@ -66,15 +66,21 @@ def _expit(x: Array) -> Array:
     return np.asarray(0.5 * np.tanh(0.5 * x) + 0.5)
 
 
-def overall(right: Array, tosses: Array, eta: Array, variance: Array) -> tuple[Array, Array]:
-    """Return (reliability, variance of its logit), [A] each; with two coins, of the share of right votes."""
+def overall(right: Array, tosses: Array, eta: Array) -> Array:
+    """Return the reliability of each annotator, shape [A]: η, or with two coins the share of right votes among all."""
     if eta.shape[1] == 1:
-        return eta[:, 0], variance[:, 0]
-    total = tosses.sum(1)
-    share = tosses / total[:, None]
-    reliability = np.clip(right.sum(1) / total, 1e-6, 1 - 1e-6)
+        return eta[:, 0]
+    return np.asarray(np.clip(right.sum(1) / tosses.sum(1), BOUNDARY, 1 - BOUNDARY))
+
+
+def overall_variance(tosses: Array, eta: Array, variance: Array) -> Array:
+    """Return the variance of the overall reliability's logit, shape [A]; the two coins are taken as independent."""
+    if eta.shape[1] == 1:
+        return variance[:, 0]
+    share = tosses / tosses.sum(1, keepdims=True)
+    mean = (share * eta).sum(1)
     spread = (share**2 * variance * (eta * (1 - eta)) ** 2).sum(1)
-    return reliability, spread / (reliability * (1 - reliability)) ** 2
+    return np.asarray(spread / (mean * (1 - mean)) ** 2)
 
 
 def next_state(

@@ -108,14 +108,23 @@ def _add_blocks(matrix: Array, own: Array) -> None:
 def _dense_variance(matrix: Array, shared: Array, calibration: Array, fixed: Array) -> Array:
     whole = np.block([[matrix, shared], [shared.T, calibration]])
     free = np.flatnonzero(~np.concatenate([fixed, np.zeros(len(calibration), bool)]))
-    values, vectors = np.linalg.eigh(whole[np.ix_(free, free)])
-    # A direction the likelihood is flat or not concave in has no finite variance.
-    inverse = np.where(values > 1e-9 * max(values.max(), 1e-300), 1 / np.where(values == 0, 1.0, values), np.inf)
-    with np.errstate(invalid="ignore"):
-        variance = np.where(vectors**2 > 1e-12, vectors**2 * inverse, 0.0).sum(1)
+    variance = _inverse_diagonal(whole[np.ix_(free, free)])
     result = np.zeros(len(whole))
     result[free] = variance
     return result[: len(matrix)]
+
+
+def _inverse_diagonal(matrix: Array) -> Array:
+    """Return the diagonal of the inverse; inf where a direction has no positive curvature."""
+    scale = np.sqrt(np.maximum(np.diagonal(matrix), 1e-300))
+    try:
+        factor = np.linalg.cholesky(matrix / scale / scale[:, None] - 1e-9 * np.eye(len(matrix)))
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(matrix)
+        flat = values <= 1e-9 * max(values.max(), 1e-300)
+        inside = (vectors[:, ~flat] ** 2 / values[~flat]).sum(1)
+        return np.asarray(np.where((vectors[:, flat] ** 2).sum(1) > 1e-12, np.inf, inside))
+    return np.asarray((np.linalg.inv(factor) ** 2).sum(0) / scale**2)
 
 
 def _arrow_variance(own: Array, shared: Array, calibration: Array, fixed: Array) -> Array:
