@@ -25,7 +25,7 @@ from repo.reliability.fitting import (
     start_parameters,
 )
 from repo.reliability.information import logit_variance
-from repo.reliability.mixture import mixture_temperature, mostly_single
+from repo.reliability.mixture import mostly_single, population
 from repo.reliability.state import ReliabilityState
 from repo.reliability.votes import Votes, prepare
 
@@ -69,8 +69,9 @@ class AnnotatorReliability:
         prevalence: estimate the intercept b; None: only where there are no margins.
         initial: η of every annotator at the start, η₀.
         prior_mean, prior_strength: the prior of each η, worth `prior_strength` votes of which a share `prior_mean` is
-            right: log density prior_strength · (prior_mean · log η + (1 − prior_mean) · log(1 − η)). The default,
-            half a vote either way, makes the estimate the mean under Jeffreys' prior. Strength 0: maximum likelihood.
+            right: log density prior_strength · (prior_mean · log η + (1 − prior_mean) · log(1 − η)). Mean None: the
+            annotators' estimated mean where step 4 integrates η out, else ½: half a vote either way, which makes the
+            estimate the mean under Jeffreys' prior. Neither depends on `initial`. Strength 0: maximum likelihood.
         pinned: annotator → η that is known and stays.
         confidence: coverage of the intervals.
         tolerance: of η, log c and b between iterations.
@@ -129,7 +130,7 @@ class AnnotatorReliability:
     coins: Literal[1, 2, "auto"] = "auto"
     prevalence: bool | None = None
     initial: float = 0.9
-    prior_mean: float = 0.5
+    prior_mean: float | None = None
     prior_strength: float = 1.0
     pinned: Mapping[Hashable, float] = field(default_factory=dict)
     confidence: float = 0.9
@@ -161,7 +162,7 @@ class AnnotatorReliability:
         if self.coins not in (1, 2, "auto"):
             raise ValueError(f"coins = {self.coins!r}: must be 1, 2 or 'auto'")
         for name in ("initial", "prior_mean", "confidence"):
-            if not 0 < (value := getattr(self, name)) < 1:
+            if (value := getattr(self, name)) is not None and not 0 < value < 1:
                 raise ValueError(f"{name} = {value}: must be inside (0, 1)")
         if not 0 <= self.prior_strength < np.inf:
             raise ValueError(f"prior_strength = {self.prior_strength}: must be 0 or more")
@@ -269,27 +270,26 @@ class AnnotatorReliability:
 
     def _fit(self, votes: Votes, separate: Votes, coins: int, state: ReliabilityState | None) -> tuple[Problem, Fit]:
         """Run EM with one coin model; `separate` are the votes as "paper" wants them."""
-        prior = prior_counts(votes.annotators, coins, self.prior_mean, self.prior_strength, state)
         fixed = np.array([identifier in self.pinned for identifier in votes.annotators])
         prevalence = votes.margin is None if self.prevalence is None else self.prevalence
         calibration = CalibrationPrior.of(votes, self.calibrate, prevalence)
+        temperature, mean = None, 0.5 if self.prior_mean is None else self.prior_mean
+        if calibration.temperature and mostly_single(votes):
+            known = np.array([self.pinned.get(identifier, self.initial) for identifier in votes.annotators])
+            temperature, population_mean = population(votes, calibration, known, fixed)
+            mean = population_mean if self.prior_mean is None else mean
+        prior = prior_counts(votes.annotators, coins, mean, self.prior_strength, state)
         problem = Problem.of(votes, coins, prior, fixed, calibration, self.chunk)
+        problem = replace(problem, default_prior=(self.prior_strength * mean, self.prior_strength * (1 - mean)))
         eta = start(votes.annotators, prior, self.prior_strength, self.initial, self.pinned)
         parameters = start_parameters(eta, problem, state)
-        on = problem
-        if calibration.temperature and (mostly_single(votes) or self.estimator == "paper"):
-            parameters = replace(parameters, temperature=self._temperature(problem, parameters))
-            on = replace(problem, calibration=replace(calibration, temperature=False))
-        if separate is not votes:
-            on = replace(on, votes=separate)
-        return problem, ESTIMATORS[self.estimator](on, parameters, self._options())
-
-    @staticmethod
-    def _temperature(problem: Problem, parameters: Parameters) -> float:
-        """Return c found before EM: with η integrated out, or, where comparisons have several votes, by full EM."""
-        if mostly_single(problem.votes):
-            return mixture_temperature(problem.votes, problem.calibration, parameters.eta[:, 0], problem.fixed)
-        return ESTIMATORS["full"](problem, parameters, Options()).parameters.temperature
+        if calibration.temperature and temperature is None and self.estimator == "paper":
+            temperature = ESTIMATORS["full"](problem, parameters, Options()).parameters.temperature
+        run_on = replace(problem, votes=separate)
+        if temperature is not None:
+            parameters = replace(parameters, temperature=temperature)
+            run_on = replace(run_on, calibration=replace(calibration, temperature=False))
+        return problem, ESTIMATORS[self.estimator](run_on, parameters, self._options())
 
     def _options(self) -> Options:
         passes = self.max_iterations or (1 if self.estimator == "paper" else 1000)
@@ -335,10 +335,7 @@ class AnnotatorReliability:
     @cached_property
     def state_(self) -> ReliabilityState:
         """Evidence about every annotator, to save and to start the next fit from."""
-        default_prior = self.prior_strength * self.prior_mean, self.prior_strength * (1 - self.prior_mean)
-        return next_state(
-            self.estimator, self._problem, self._fit_result, self._logit_variance, default_prior, self._prior_state
-        )
+        return next_state(self.estimator, self._problem, self._fit_result, self._logit_variance, self._prior_state)
 
     @staticmethod
     def _by_annotation(votes: Votes, direction: Array) -> Array:

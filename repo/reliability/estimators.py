@@ -33,6 +33,7 @@ class Problem:
         prior: pseudo-counts (right, wrong) of every coin, shape [A, coins, 2].
         fixed: which annotators are pinned, shape [A].
         number: votes by annotator and kind, shape [A, kinds].
+        default_prior: the part of the prior that is no earlier evidence.
     """
 
     votes: Votes
@@ -42,6 +43,7 @@ class Problem:
     calibration: CalibrationPrior
     number: Array
     chunk: int | None = None
+    default_prior: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
     def of(

@@ -88,7 +88,6 @@ def next_state(
     problem: Problem,
     fit: Fit,
     variance: Array,
-    default_prior: tuple[float, float],
     old: ReliabilityState | None,
 ) -> ReliabilityState:
     """Return the evidence after this fit: the old one (already faded) for annotators not seen; new for those seen.
@@ -99,8 +98,8 @@ def next_state(
     records = {} if old is None else dict(old.annotators)
     labels = problem.number.sum(1)
     worth = 1 / np.maximum(variance * parameters.eta * (1 - parameters.eta), 1e-300)
-    right = np.maximum(worth * parameters.eta - default_prior[0], 0.0)
-    wrong = np.maximum(worth * (1 - parameters.eta) - default_prior[1], 0.0)
+    right = np.maximum(worth * parameters.eta - problem.default_prior[0], 0.0)
+    wrong = np.maximum(worth * (1 - parameters.eta) - problem.default_prior[1], 0.0)
     for row, identifier in enumerate(problem.votes.annotators):
         if not problem.fixed[row]:
             before = records[identifier].labels if identifier in records else 0.0

@@ -1,4 +1,4 @@
-"""The temperature where most comparisons have one vote: annotators as draws from one unknown distribution.
+"""Temperature and mean reliability where most comparisons have one vote: annotators as draws from one distribution.
 
 Estimating c together with every η inflates c when annotators have few votes each: A reliabilities fitted to the same
 votes drag it along (Neyman & Scott 1948). Here η_k is integrated out instead, over a discrete distribution on GRID
@@ -32,8 +32,8 @@ def mostly_single(votes: Votes) -> bool:
     return 2 * int((sizes == 1).sum()) > votes.size
 
 
-def mixture_temperature(votes: Votes, prior: CalibrationPrior, eta: Array, fixed: Array) -> float:
-    """Return c at the maximum of l(c, π) plus the weak prior on log c.
+def population(votes: Votes, prior: CalibrationPrior, eta: Array, fixed: Array) -> tuple[float, float]:
+    """Return c at the maximum of l(c, π) plus the weak prior on log c, and the mean reliability Σ π_g η_g.
 
     Args:
         votes: with margins.
@@ -61,7 +61,7 @@ def mixture_temperature(votes: Votes, prior: CalibrationPrior, eta: Array, fixed
         temperature = proposal
         if moved < TOLERANCE:
             break
-    return temperature
+    return temperature, float(weights @ GRID)
 
 
 def _sample(votes: Votes) -> tuple[Array, Array, Array, Array]:
