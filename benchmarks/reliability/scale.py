@@ -5,11 +5,12 @@ Each size runs in a process of its own, so that its peak memory is its own.
 
 import argparse
 import json
-import resource
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -60,10 +61,16 @@ def best_of(times: int, action: Callable[[], object]) -> float:
     return min(seconds)
 
 
+def peak_bytes() -> int:
+    """Return this process's peak resident memory (Linux; ru_maxrss would start from the parent's)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
+
+
 def measure(size: int) -> dict[str, float]:
     """Time one copy of the input, its preparation, and EM iterations with calibration; report peak memory."""
     arrays = annotations(size)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = peak_bytes()
     nbytes = sum(array.nbytes for array in arrays.values())
     # One array at a time, so that the copy does not set the peak.
     copy = sum(best_of(2, array.copy) for array in arrays.values())
@@ -82,7 +89,7 @@ def measure(size: int) -> dict[str, float]:
         parameters = Parameters(problem.reliability(expectation.first, parameters.eta), temperature, intercept)
 
     iteration = best_of(3, iterate)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_bytes()
     return {
         "annotations": size,
         "input_bytes": nbytes,

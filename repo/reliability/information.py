@@ -18,9 +18,12 @@ Array = NDArray[Any]
 MAX_DENSE_COINS = 2000
 MAX_PAIRS = 50_000_000
 
+FLAT = 1e-3
+"""A curvature that leaves logit η a standard deviation of 30: an interval of all of (0, 1)."""
+
 
 def logit_variance(problem: Problem, parameters: Parameters) -> Array:
-    """Return the variance of logit η of every coin, shape [A, coins]; inf where the data and prior say nothing.
+    """Return the variance of logit η of every coin, shape [A, coins]; huge or inf where data and prior say nothing.
 
     Up to MAX_DENSE_COINS coins the whole information matrix is inverted. Beyond, information that annotators share
     through common comparisons is left out (an annotator's own, and what it shares with the calibration, is kept).
@@ -115,15 +118,13 @@ def _dense_variance(matrix: Array, shared: Array, calibration: Array, fixed: Arr
 
 
 def _inverse_diagonal(matrix: Array) -> Array:
-    """Return the diagonal of the inverse; inf where a direction has no positive curvature."""
+    """Return the diagonal of the inverse; directions with less curvature than FLAT are taken to have that."""
     scale = np.sqrt(np.maximum(np.diagonal(matrix), 1e-300))
     try:
         factor = np.linalg.cholesky(matrix / scale / scale[:, None] - 1e-9 * np.eye(len(matrix)))
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(matrix)
-        flat = values <= 1e-9 * max(values.max(), 1e-300)
-        inside = (vectors[:, ~flat] ** 2 / values[~flat]).sum(1)
-        return np.asarray(np.where((vectors[:, flat] ** 2).sum(1) > 1e-12, np.inf, inside))
+        return np.asarray((vectors**2 / np.maximum(values, FLAT)).sum(1))
     return np.asarray((np.linalg.inv(factor) ** 2).sum(0) / scale**2)
 
 

@@ -9,6 +9,7 @@ from repo.reliability import information
 from repo.reliability.calibration import INTERCEPT_SD, LOG_TEMPERATURE_SD, CalibrationPrior
 from repo.reliability.estimators import Options, Problem, full
 from repo.reliability.expectation import Parameters
+from repo.reliability.fitting import interval
 from repo.reliability.votes import prepare
 
 
@@ -67,7 +68,8 @@ def test_with_too_many_annotators_for_a_matrix_single_votes_lose_nothing(
     np.testing.assert_allclose(information.logit_variance(problem, parameters), expected, rtol=1e-6)
 
 
-def test_where_nothing_is_known_the_variance_is_infinite() -> None:
+def test_where_nothing_is_known_the_interval_is_everything() -> None:
     votes = prepare(["a"], [1])
     problem = Problem.of(votes, 1, np.zeros((1, 1, 2)), np.zeros(1, bool), CalibrationPrior(False, False), None)
-    assert np.isinf(information.logit_variance(problem, Parameters(np.array([[0.5]]))))
+    variance = information.logit_variance(problem, Parameters(np.array([[0.5]])))
+    np.testing.assert_allclose(interval(np.array([[0.5]]), variance, 0.9), [[[0, 1]]], atol=1e-6)
