@@ -1,0 +1,60 @@
+"""Do 90 % intervals cover the true reliability 90 % of the time?"""
+
+import numpy as np
+
+from benchmarks.reliability.table import Row
+from repo.reliability.estimator import AnnotatorReliability
+from repo.reliability.votes import Array
+
+COUNTS = (20, 50, 100, 200, 400)
+RELIABILITIES = ((0.95, 0.25), (0.9, 0.25), (0.8, 0.2), (0.7, 0.1), (0.6, 0.1), (0.2, 0.1))
+SETTINGS = {
+    "one label a comparison, margins": {"votes": 1, "scale": 3.0, "margins": True},
+    "one label a comparison, weak margins": {"votes": 1, "scale": 1.5, "margins": True},
+    "three labels a comparison, margins": {"votes": 3, "scale": 2.0, "margins": True},
+    "three labels a comparison, no margins": {"votes": 3, "scale": 0.0, "margins": False},
+    "five labels a comparison, no margins": {"votes": 5, "scale": 0.0, "margins": False},
+}
+UNIT = 0.1
+"""Margins are handed over in this unit: the temperature must be found, and its uncertainty is part of the intervals."""
+
+
+def simulate(random: np.random.Generator, votes: int, scale: float, margins: bool) -> tuple[dict[str, Array], Array]:
+    """Return the arrays for fit and the true reliabilities of 40 annotators with COUNTS labels each in turn."""
+    values, shares = zip(*RELIABILITIES, strict=True)
+    eta = random.choice(values, 40, p=shares)
+    annotator = np.repeat(np.arange(40), np.resize(COUNTS, 40))
+    random.shuffle(annotator)
+    comparisons = len(annotator) // votes
+    comparison = np.arange(len(annotator)) % comparisons
+    margin = random.normal(0, scale, comparisons)
+    truth = np.where(random.random(comparisons) < 1 / (1 + np.exp(-margin)), 1, -1)
+    right = random.random(len(annotator)) < eta[annotator]
+    arrays = {
+        "annotator": annotator,
+        "comparison": comparison,
+        "label": np.where(right, truth[comparison], -truth[comparison]),
+    }
+    if margins:
+        arrays["margin"] = UNIT * margin[comparison]
+    return arrays, eta
+
+
+def rows(quick: bool = False) -> list[Row]:
+    """Return the coverage over all annotators, and by number of labels, for each setting."""
+    replications = 20 if quick else 200
+    result = []
+    for name, setting in SETTINGS.items():
+        random, inside = np.random.default_rng(1), []
+        for _ in range(replications):
+            arrays, eta = simulate(random, **setting)
+            interval = AnnotatorReliability(coins=1).fit(**arrays).interval_
+            inside.append((interval[:, 0] <= eta) & (eta <= interval[:, 1]))
+        covered = np.array(inside)
+        coverage = float(covered.mean())
+        by_count = [float(covered[:, place :: len(COUNTS)].mean()) for place in range(len(COUNTS))]
+        detail = ", ".join(f"{number}: {share:.3f}" for number, share in zip(COUNTS, by_count, strict=True))
+        low, high = (0.83, 0.96) if quick else (0.87, 0.93)
+        target = f"{low:g} … {high:g}"
+        result.append(Row(f"{name}, {replications} replications ({detail})", target, coverage, low <= coverage <= high))
+    return result

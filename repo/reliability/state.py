@@ -1,0 +1,113 @@
+"""What one training learnt about its annotators, kept in one JSON file as the prior of the next."""
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from repo.files import read_json, write_json
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class AnnotatorRecord:
+    """Pseudo-counts of one annotator: how many certain votes, right and wrong, the evidence so far is worth, by coin.
+
+    Labels whose correctness is itself uncertain count for less than one, as much as the observed information says.
+    """
+
+    right: tuple[float, ...]
+    wrong: tuple[float, ...]
+    labels: float
+
+    def faded(self, forgetting: float) -> "AnnotatorRecord":
+        """Return the record with a share `forgetting` of its evidence gone."""
+        keep = 1 - forgetting
+        return AnnotatorRecord(
+            tuple(keep * value for value in self.right), tuple(keep * value for value in self.wrong), keep * self.labels
+        )
+
+
+@dataclass(frozen=True)
+class ReliabilityState:
+    """Evidence about annotators without the default prior, and the calibration it was found with.
+
+    A temperature belongs to a policy and its loss: the next fit only starts from it.
+    """
+
+    estimator: str
+    coins: int
+    temperature: float
+    intercept: float
+    annotators: Mapping[Hashable, AnnotatorRecord] = field(default_factory=dict)
+
+    def faded(self, forgetting: float) -> "ReliabilityState":
+        """Return the state with a share `forgetting` of its evidence gone."""
+        return replace(self, annotators={i: record.faded(forgetting) for i, record in self.annotators.items()})
+
+    def save(self, path: Path) -> None:
+        """Write one JSON file.
+
+        Raises:
+            ValueError: an annotator id is neither a string nor an integer.
+        """
+        for identifier in self.annotators:
+            if isinstance(identifier, bool) or not isinstance(identifier, str | int):
+                raise ValueError(f"annotator id {identifier!r}: only strings and integers can be saved as JSON")
+        write_json(
+            path,
+            {
+                "schema_version": SCHEMA_VERSION,
+                "estimator": self.estimator,
+                "coins": self.coins,
+                "calibration": {"temperature": self.temperature, "intercept": self.intercept},
+                "annotators": [
+                    {"annotator": identifier, "right": record.right, "wrong": record.wrong, "labels": record.labels}
+                    for identifier, record in self.annotators.items()
+                ],
+            },
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "ReliabilityState":
+        """Read a file written by save().
+
+        Raises:
+            ValueError: the file is not one, was written by another version, or holds a value that cannot be.
+        """
+        try:
+            values = read_json(path)
+        except ValueError as error:
+            raise ValueError(f"{path}: not a reliability state: no valid JSON ({error})") from None
+        version = values.get("schema_version") if isinstance(values, dict) else None
+        if version != SCHEMA_VERSION:
+            raise ValueError(
+                f"{path}: not a reliability state of schema version {SCHEMA_VERSION} (found {version!r}); "
+                "start without it: it will be written anew after the next training"
+            )
+        try:
+            return cls._from_json(values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: damaged reliability state: {error!r}") from None
+
+    @classmethod
+    def _from_json(cls, values: dict[str, Any]) -> "ReliabilityState":
+        coins = values["coins"]
+        if coins not in (1, 2):
+            raise ValueError(f"coins = {coins!r}")
+        annotators = {entry["annotator"]: _record(entry, coins) for entry in values["annotators"]}
+        calibration = values["calibration"]
+        temperature, intercept = float(calibration["temperature"]), float(calibration["intercept"])
+        if not (0 < temperature < math.inf and math.isfinite(intercept)):
+            raise ValueError(f"calibration = {calibration!r}")
+        return cls(str(values["estimator"]), coins, temperature, intercept, annotators)
+
+
+def _record(entry: dict[str, Any], coins: int) -> AnnotatorRecord:
+    right, wrong = (tuple(float(value) for value in entry[name]) for name in ("right", "wrong"))
+    numbers = (*right, *wrong, labels := float(entry["labels"]))
+    if len(right) != coins or len(wrong) != coins or not all(0 <= value < math.inf for value in numbers):
+        raise ValueError(f"annotator {entry['annotator']!r}: pseudo-counts {right}, {wrong}")
+    return AnnotatorRecord(right, wrong, labels)
