@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 # pip's own settings (index, find-links, certificates) decide where packages come from.
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint types yaml yaml-check lock clean
+.PHONY: help setup demo test lint bench-reliability yaml yaml-check lock clean
 
 help:  ## Show this help
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## Create .venv from the lock file
 
@@ -29,6 +29,9 @@ lint: $(READY)  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench-reliability: $(READY)  ## Measure the reliability estimates that need no policy against their targets (needs 8 GB)
+	$(BIN)/python -m benchmarks.reliability.run
 
 yaml: $(READY)  ## Compile the pipelines to pipelines/compiled/
 	$(BIN)/repo-pipeline compile --output pipelines/compiled

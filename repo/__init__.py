@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from repo.evaluation.evaluation import PolicySource, evaluate
     from repo.policy.losses import LOSSES, PairLogps, PreferenceLoss
     from repo.policy.training import train
+    from repo.reliability.estimator import AnnotatorReliability
     from repo.settings import Settings, load_settings
 
 __all__ = [
     "LOSSES",
+    "AnnotatorReliability",
     "PairLogps",
     "PolicySource",
     "PreferenceLoss",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AnnotatorReliability": "repo.reliability.estimator",
     "LOSSES": "repo.policy.losses",
     "PairLogps": "repo.policy.losses",
     "PolicySource": "repo.evaluation.evaluation",

@@ -21,9 +21,10 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_library_example_runs_without_kubeflow_and_mlflow(tmp_path: Path) -> None:
-    train, own_loss = blocks("python")
+    train, own_loss, estimate = blocks("python")
     write_jsonl(tmp_path / "votes.jsonl", simulate(SimulationSettings(comparisons=60, prompts=30)))
-    code = f"{own_loss}\n{train}\nimport sys; assert not {{'kfp', 'mlflow'}} & set(sys.modules), 'not stand-alone'"
+    stands_alone = "import sys; assert not {'kfp', 'mlflow'} & set(sys.modules), 'not stand-alone'"
+    code = "\n".join([own_loss, train, estimate, stands_alone])
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
@@ -34,6 +35,7 @@ def test_the_library_example_runs_without_kubeflow_and_mlflow(tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     assert "adversarial-1" in done.stdout
+    assert "carl  0.07" in done.stdout
     assert (tmp_path / "trained" / "policy" / "model.safetensors").is_file()
 
 
@@ -44,7 +46,7 @@ def test_every_command_named_is_there(command: str) -> None:
     assert command in main.commands
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"`?make ([a-z]+)`?", README)) - {"it"}))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:`|^)make ([a-z-]+)", README, flags=re.MULTILINE))))
 def test_every_make_target_named_is_there(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
