@@ -39,7 +39,7 @@ def register(
         accuracy = figures["policies"]["candidate"][figures["target"]]["accuracy"]["value"]
         tags = version_tags(
             loss=metadata["loss"],
-            accuracy=accuracy,
+            accuracy=float("nan") if accuracy is None else accuracy,
             annotators=metadata["reliability_annotators"],
             mean_reliability=metadata["reliability_mean"],
             data_digest=metadata["data_digest"],
