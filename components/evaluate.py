@@ -30,8 +30,7 @@ def evaluate(
     from dataclasses import replace
     from pathlib import Path
 
-    import pandas as pd
-
+    from repo.annotations.splitting import load_split
     from repo.console import say
     from repo.evaluation.evaluation import evaluate
     from repo.evaluation.summary import flat_metrics, one_line, to_markdown
@@ -49,8 +48,8 @@ def evaluate(
         current = champion(chosen.registry.model)
         if current:
             policies["champion"] = champion_source(current)
-        held_out = pd.read_parquet(fetch(read_pointer(parts.path)) / "held_out.parquet")
-        result = evaluate(held_out, policies, chosen, parts.metadata["by"])
+        split = load_split(fetch(read_pointer(parts.path)))
+        result = evaluate(split.held_out, policies, chosen, split.by)
         write_json(Path(directory, "evaluation.json"), result)
         markdown = to_markdown(result, current.version if current else "")
         write_text(Path(directory, "evaluation.md"), markdown)

@@ -38,7 +38,7 @@ def split(
         run.log_metrics(counts)
         metrics.metadata.update(counts)
         write_pointer(pointer, parts.path)
-        parts.metadata.update(pointer.metadata | {"by": result.by, "data_digest": annotations.metadata["data_digest"]})
+        parts.metadata.update(pointer.metadata | {"data_digest": annotations.metadata["data_digest"]})
         say(f"{len(result.train):,} annotations to train on, {len(result.held_out):,} held out by {result.by}")
         for note in result.notes:
             say(note)

@@ -27,8 +27,7 @@ def train(
     import tempfile
     from pathlib import Path
 
-    import pandas as pd
-
+    from repo.annotations.splitting import load_split
     from repo.console import Milestones, say
     from repo.policy.training import train
     from repo.settings import settings_from_json
@@ -39,7 +38,7 @@ def train(
 
     with step(run_id, "train") as run, tempfile.TemporaryDirectory() as directory:
         chosen = settings_from_json(settings)
-        annotations = pd.read_parquet(fetch(read_pointer(parts.path)) / "train.parquet")
+        annotations = load_split(fetch(read_pointer(parts.path))).train
         milestones = Milestones()
 
         def on_log(record: dict[str, float]) -> None:

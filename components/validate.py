@@ -44,9 +44,9 @@ def validate(
         run.set_tags({"data_digest": summary.digest})
         metrics.metadata.update(counts)
         say(
-            f"{summary.annotations:,} annotations kept of {summary.rows_read:,} rows: {summary.ties:,} ties, "
-            f"{summary.rows_quarantined:,} quarantined; {summary.comparisons:,} comparisons, "
-            f"{summary.prompts:,} prompts, {summary.annotators:,} annotators"
+            f"{summary.rows_kept:,} of {summary.rows_read:,} rows kept, {summary.rows_quarantined:,} quarantined; "
+            f"{summary.annotations:,} annotations by {summary.annotators:,} annotators on {summary.comparisons:,} "
+            f"comparisons, {summary.prompts:,} prompts"
         )
         for note in result.notes:
             say(note)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 BOUNDARY = 1e-4
 """Reliabilities stay in [BOUNDARY, 1 − BOUNDARY]: 0 and 1 are absorbing, no later evidence could move them."""
@@ -27,34 +26,17 @@ def posterior(margin: Tensor, reliability: Tensor) -> Tensor:
         return torch.sigmoid(margin + torch.logit(reliability))
 
 
-def marginal_log_likelihood(margin: Tensor, reliability: Tensor) -> Tensor:
-    """Return log(η p + (1 − η)(1 − p)) of each annotation, RE-PO Eq. 3, with p = σ(margin)."""
-    return torch.logaddexp(torch.log(reliability) + logsigmoid(margin), torch.log1p(-reliability) + logsigmoid(-margin))
-
-
-def moving_average(
-    reliability: Tensor, posteriors: Tensor, annotator: Tensor, step_size: float, weight: Tensor | None = None
-) -> Tensor:
-    """Return the reliabilities after one mini-batch, RE-PO Eq. 7.
-
-    Args:
-        reliability: η of every annotator, shape [A].
-        posteriors: w of the batch's annotations, shape [N].
-        annotator: whose annotation each is, integers in [0, A), shape [N].
-        step_size: α in (0, 1].
-        weight: weight of each annotation in its annotator's mean, shape [N]; default 1.
-
-    Returns:
-        New η, shape [A]; annotators without rows in the batch keep theirs.
-    """
-    total, count = sums_by_annotator(posteriors, annotator, len(reliability), weight)
-    return moving_average_from_sums(reliability, total, count, step_size)
-
-
 def sums_by_annotator(
     posteriors: Tensor, annotator: Tensor, annotators: int, weight: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return (weighted sum of w, sum of weights) per annotator, each of shape [A]; they add up over ranks."""
+    """Return (weighted sum of w, sum of weights) per annotator, float64, each of shape [A]; they add up over ranks.
+
+    Args:
+        posteriors: w of a batch's annotations, shape [N].
+        annotator: whose annotation each is, integers in [0, A), shape [N].
+        annotators: A.
+        weight: weight of each annotation, shape [N]; default 1.
+    """
     weight = torch.ones_like(posteriors) if weight is None else weight
     zeros = torch.zeros(annotators, dtype=torch.float64, device=posteriors.device)
     total = zeros.index_add(0, annotator, (weight * posteriors).double())
@@ -62,8 +44,17 @@ def sums_by_annotator(
     return total, count
 
 
-def moving_average_from_sums(reliability: Tensor, total: Tensor, count: Tensor, step_size: float) -> Tensor:
-    """Return η ← (1 − α) η + α · total / count where count > 0 (RE-PO Eq. 7), kept inside (0, 1)."""
+def moving_average(reliability: Tensor, total: Tensor, count: Tensor, step_size: float) -> Tensor:
+    """Return η after one mini-batch, RE-PO Eq. 7: η ← (1 − α) η + α · total / count, kept inside (0, 1).
+
+    Args:
+        reliability: η of every annotator, shape [A].
+        total, count: what sums_by_annotator returned for the batch, added up over ranks; shape [A].
+        step_size: α in (0, 1].
+
+    Returns:
+        New η, shape [A]; annotators without rows in the batch keep theirs.
+    """
     seen = count > 0
     mean = total / torch.where(seen, count, 1.0)
     updated = ((1 - step_size) * reliability + step_size * mean).clamp(BOUNDARY, 1 - BOUNDARY)
@@ -97,7 +88,7 @@ class PaperReliability:
 
     def update(self, total: Tensor, count: Tensor) -> None:
         """M-step for η from one batch's sums (see sums_by_annotator), added up over ranks."""
-        self.value = moving_average_from_sums(self.value, total, count, self.step_size)
+        self.value = moving_average(self.value, total, count, self.step_size)
 
 
 @dataclass

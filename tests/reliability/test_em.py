@@ -9,7 +9,6 @@ from repo.reliability.em import (
     BOUNDARY,
     FullTrust,
     PaperReliability,
-    marginal_log_likelihood,
     moving_average,
     posterior,
     sums_by_annotator,
@@ -38,17 +37,10 @@ def test_posterior_of_the_label_turned_round_is_the_complement(margin: float, et
     assert torch.isclose(posterior(s, e) + posterior(-s, 1 - e), torch.tensor(1.0, dtype=torch.float64))
 
 
-@given(margins, reliabilities)
-def test_marginal_likelihood_is_equation_3(margin: float, eta: float) -> None:
-    p = 1 / (1 + np.exp(-margin))
-    got = marginal_log_likelihood(torch.tensor(margin, dtype=torch.float64), torch.tensor(eta, dtype=torch.float64))
-    assert np.isclose(float(got), np.log(eta * p + (1 - eta) * (1 - p)), rtol=1e-7, atol=1e-9)
-
-
 def test_moving_average_moves_only_annotators_in_the_batch() -> None:
     eta = torch.tensor([0.9, 0.9, 0.9], dtype=torch.float64)
     w = torch.tensor([0.2, 0.4, 1.0])
-    updated = moving_average(eta, w, torch.tensor([0, 0, 2]), step_size=0.1)
+    updated = moving_average(eta, *sums_by_annotator(w, torch.tensor([0, 0, 2]), 3), step_size=0.1)
     torch.testing.assert_close(updated, torch.tensor([0.84, 0.9, 0.91], dtype=torch.float64))
 
 
