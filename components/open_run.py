@@ -40,7 +40,7 @@ def open_run(
         batch_size: comparisons an optimiser step.
         learning_rate: a number, or auto.
         seed: seed of weights and order.
-        estimator: paper, or none for plain training.
+        estimator: full, incremental, paper, or none for plain training.
         initial_reliability: η₀.
         step_size: α.
         config: YAML text with any other setting.

@@ -33,7 +33,7 @@ def train(
     from repo.settings import settings_from_json
     from repo.tracking.handover import fetch, read_pointer, write_pointer
     from repo.tracking.models import log_policy
-    from repo.tracking.policies import policy_details
+    from repo.tracking.policies import policy_details, prior_state_of
     from repo.tracking.runs import step
 
     with step(run_id, "train") as run, tempfile.TemporaryDirectory() as directory:
@@ -46,11 +46,13 @@ def train(
             words = f"loss {record['loss']:.3f}, mean reliability {record['reliability/mean']:.3f}"
             milestones(record["epoch"] / chosen.train.epochs, f"step {record['step']}: {words}")
 
-        result = train(annotations, chosen, Path(directory), on_log=on_log)
+        source = chosen.reliability.prior_state
+        prior_state = prior_state_of(source) if source else None
+        result = train(annotations, chosen, Path(directory), prior_state=prior_state, on_log=on_log)
         record = run.publish(result.record, "training")
         name = chosen.registry.model
         details = policy_details(result.summary, record, name, parts.metadata["data_digest"])
-        model = log_policy(run, result.policy, name, result.reliability, details)
+        model = log_policy(run, result.policy, name, result.reliability, details, result.state)
         metrics.metadata.update(result.history[-1])
         for artifact, pointer in ((policy, model), (training, record)):
             write_pointer(pointer, artifact.path)

@@ -116,6 +116,77 @@ def _run(data: str, config: Path | None, overrides: tuple[str, ...], store: Path
 
 
 @main.command()
+@click.option("--annotations", required=True, metavar="FILE", help="What `run --data` reads, or a crowd table.")
+@click.option("--margins", default="", metavar="FILE", help="A model's log-odds, by comparison or by line.")
+@click.option("--gold", default="", metavar="FILE", help="Known answers, by comparison: anchors for the estimate.")
+@click.option("--prior-state", default="", metavar="FILE", help="reliability_state.json of an earlier run.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=None, metavar="DIR", help="Directory to write; default: none."
+)
+@config_option
+@set_option
+@json_option
+def reliability(
+    annotations: str,
+    margins: str,
+    gold: str,
+    prior_state: str,
+    output: Path | None,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Estimate from labels alone, or with a model's margins, which annotators and which labels can be believed.
+
+    Annotations are what `run` reads, or a crowd table without texts: task (or item), worker, label, with two classes.
+    Nothing is trained.
+
+    \b
+    Margins are log-odds, up to a scale, in one of two forms:
+      comparison_id (or task, item), margin   that response_a is better, as the first row of
+                                              that comparison in the annotations has it
+                                              (chosen; of two classes the one that sorts last)
+      line, margin                            that this line's label is right: chosen over
+                                              rejected, as TRL logs; with several files also file
+
+    Gold is comparison_id (or task, item) and truth (or gold): the class, or which response is better as the first row
+    has them: response_a or response_b, chosen or rejected.
+
+    \b
+    Written to --output:
+      report.html, doubtful_labels.jsonl      to read
+      labels.csv                              the answer to each comparison, and its posterior
+      reliability.json                        every annotator
+      reliability_state.json                  for the next --prior-state
+      quarantine.jsonl                        rows left out, and why
+
+    \b
+    Examples:
+      repo-pipeline reliability --annotations votes.jsonl
+      repo-pipeline reliability --annotations crowd.csv --gold truth.csv --output out/
+      repo-pipeline reliability --annotations votes.jsonl --margins margins.csv --json
+      repo-pipeline reliability --annotations may.csv --output may/ \\
+        --prior-state april/reliability_state.json --set reliability.forgetting=0.2
+    """
+    from repo.settings import load_settings
+
+    if prior_state:
+        overrides = (*overrides, f"reliability.prior_state={json.dumps(prior_state)}")
+    chosen = load_settings(config, overrides)
+    from pipelines.reliability import Sources, run
+
+    outcome = run(Sources(annotations, margins, gold), chosen, output)
+    for note in outcome.notes:
+        click.echo(note, err=True)
+    if as_json:
+        click.echo(json.dumps(outcome.report.reliability, indent=2, ensure_ascii=False))
+        return
+    from pipelines.reliability_screen import describe
+
+    click.echo(describe(outcome, output))
+
+
+@main.command()
 @store_option
 @click.option("--model", default=None, help="Registered model name; default: registry.model's default.")
 @json_option

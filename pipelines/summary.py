@@ -1,20 +1,25 @@
 """What the command line prints when a run has ended, and its table of models."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipelines.local import LocalRun
 from repo.annotations.simulation import SOURCE
 from repo.files import read_json
+from repo.reporting.text import interval, signed
 from repo.settings import Settings
-from repo.tracking.registry import ModelInfo
+
+if TYPE_CHECKING:
+    from pipelines.local import LocalRun
+    from repo.tracking.registry import ModelInfo
 
 _MOST_ANNOTATORS = 20
 _MOST_ID_CHARACTERS = 40
+_WIDTH = 100
 
 
-def summarise(finished: LocalRun, data: str, settings: Settings, store: Path | None) -> str:
+def summarise(finished: "LocalRun", data: str, settings: Settings, store: Path | None) -> str:
     """Return a short account of a finished run: steps, reliabilities, evaluation, verdict, and where to look."""
     from repo.evaluation.summary import one_line
     from repo.tracking.runs import artifact_of, steps_of
@@ -31,7 +36,8 @@ def summarise(finished: LocalRun, data: str, settings: Settings, store: Path | N
             "",
             *_table(("step", "outcome", "time"), steps),
             "",
-            *_reliabilities(reliability, truth),
+            *reliability_lines(reliability, truth),
+            *warning_lines(reliability["warnings"]),
             "",
             one_line(evaluation),
             f"verdict: {verdict['decision']}",
@@ -44,7 +50,7 @@ def summarise(finished: LocalRun, data: str, settings: Settings, store: Path | N
     )
 
 
-def models_table(name: str, infos: Sequence[ModelInfo]) -> str:
+def models_table(name: str, infos: Sequence["ModelInfo"]) -> str:
     """Return the registered versions as a table."""
     if not infos:
         return f"no version of {name} yet: `repo-pipeline demo` or `repo-pipeline run` makes one"
@@ -65,17 +71,37 @@ def models_table(name: str, infos: Sequence[ModelInfo]) -> str:
     return "\n".join([name, *_table(head, rows)])
 
 
-def _reliabilities(reliability: dict[str, Any], truth: dict[str, float]) -> list[str]:
-    """Return true against estimated reliabilities; only both ends where there are many annotators."""
+def warning_lines(warnings: Sequence[str]) -> list[str]:
+    """Return the estimator's warnings, wrapped, and with nothing in them that could break the terminal."""
+    return [
+        line
+        for warning in warnings
+        for line in textwrap.wrap(f"warning: {_printable(warning)}", _WIDTH, subsequent_indent="  ")
+    ]
+
+
+def reliability_lines(reliability: dict[str, Any], truth: dict[str, float]) -> list[str]:
+    """Return estimated reliabilities, beside the true ones if known; only both ends where there are many annotators."""
     annotators = reliability["annotators"]
-    head = ("annotator", "reliability", *(("true",) if truth else ()), "agrees with majority", "labels")
+    two = reliability["coins"] == 2
+    head = (
+        "annotator",
+        "reliability",
+        f"{100 * reliability['confidence']:g}% interval",
+        *(("true",) if truth else ()),
+        "agrees with majority",
+        "labels",
+        *(("prefers first",) if two else ()),
+    )
     rows = [
         (
-            _shortened(row["annotator_id"]),
+            shortened(row["annotator_id"]),
             f"{row['reliability']:.3f}",
+            _interval(row),
             *((_number(truth.get(row["annotator_id"])),) if truth else ()),
             _number(row["agreement_with_majority"]),
             f"{row['annotations']:,}",
+            *((signed(row["first_preference"]),) if two else ()),
         )
         for row in annotators
     ]
@@ -89,6 +115,12 @@ def _reliabilities(reliability: dict[str, Any], truth: dict[str, float]) -> list
     return [*lines, f"mean absolute error: {sum(errors) / len(errors):.3f}"] if errors else lines
 
 
+def _interval(row: dict[str, Any]) -> str:
+    if row["pinned"]:
+        return "pinned"
+    return interval(row["interval"]) if row["interval"] else ""
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return aligned lines."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
@@ -97,10 +129,14 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _shortened(annotator_id: str) -> str:
+def shortened(annotator_id: str) -> str:
     """Return an id that cannot break the terminal: no control characters, no newlines, not too long."""
-    printable = "".join(c if c.isprintable() else "?" for c in annotator_id)
+    printable = _printable(annotator_id)
     return printable if len(printable) <= _MOST_ID_CHARACTERS else printable[: _MOST_ID_CHARACTERS - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _number(value: float | None) -> str:

@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -38,6 +38,12 @@ class SimulationSettings(Section):
             "adversarial-1": 0.20,
         },
         description="annotator id → probability that the annotator names the better response",
+    )
+    utility_scale: float = Field(
+        0.0,
+        ge=0,
+        description="0: more helpful parts are better for certain; else with p = σ(scale · their difference), "
+        "drawn once a comparison (Bradley–Terry; 1.1 makes p .8 on average)",
     )
     seed: int = Field(0, description="seed of texts and votes")
 
@@ -128,11 +134,40 @@ class TrainSettings(Section):
 class ReliabilitySettings(Section):
     """The E-step and the M-step for the annotators."""
 
-    estimator: Literal["paper", "none"] = Field(
-        "paper", description="paper: RE-PO Eq. 4 and 7; none: every label is believed (plain training)"
+    estimator: Literal["full", "incremental", "paper", "none"] = Field(
+        "full",
+        description="full: RE-PO Eq. 6 by comparison; incremental: the same by running sums; paper: Eq. 4 and 7; "
+        "none: every label is believed (plain training)",
+    )
+    calibrate: Literal["auto"] | bool = Field(
+        "auto", description="final estimates: fit the margins' temperature; auto: except by the paper's rule"
+    )
+    coins: Literal[1, 2, "auto"] = Field(
+        "auto", description="2: one η by which position is right, which shows position bias; auto: what the data prefer"
     )
     initial: float = Field(0.9, gt=0, lt=1, description="η₀, every annotator's reliability at the start")
-    step_size: float = Field(0.1, gt=0, le=1, description="α of the moving average in RE-PO Eq. 7")
+    step_size: float = Field(0.1, gt=0, le=1, description="α of the moving average in RE-PO Eq. 7 (paper)")
+    refreshes: int = Field(20, ge=1, description="full: times an epoch that EM runs on the margins so far")
+    margins: Literal["auto", "first_visit", "last_visit"] = Field(
+        "auto",
+        description="margins the final estimates stand on; auto: the last visit's, or the first's where the policy has "
+        "learnt labels by heart",
+    )
+    prior_strength: float = Field(1.0, ge=0, description="votes that the prior of each η is worth")
+    pinned: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default={}, description="annotator id → η that is known and stays"
+    )
+    use_gold: bool = Field(False, description="anchor: take the training split's gold comparisons as known")
+    prior_state: str = Field(
+        "", description="reliability_state.json of an earlier training, or models:/NAME@ALIAS, to start from"
+    )
+    forgetting: float = Field(0.0, ge=0, le=1, description="share of that earlier evidence to leave out")
+    confidence: float = Field(0.9, gt=0, lt=1, description="coverage of the intervals for every η")
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the final estimates fit a temperature."""
+        return self.estimator not in ("paper", "none") if self.calibrate == "auto" else self.calibrate
 
 
 class EvaluationSettings(Section):
@@ -311,7 +346,7 @@ def _explain(error: ValidationError, source: str) -> UserError:
     known = [name for name, _ in leaves(Settings())] + list(Settings.model_fields)
     lines, remedies = [], []
     for issue in error.errors():
-        name = ".".join(str(part) for part in issue["loc"] if part not in ("float", "literal['auto']"))
+        name = ".".join(str(part) for part in issue["loc"] if part not in ("float", "bool", "literal['auto']"))
         if issue["type"] == "extra_forbidden":
             lines.append(f"{source}: unknown setting '{name}'")
             near = difflib.get_close_matches(name, known, n=1)

@@ -1,8 +1,9 @@
 """Simulated annotations: text written here, one response truly better, annotators of known reliability.
 
-A response is an opening, a body and a closing, each helpful or not; the one with more helpful parts is better (`gold`).
-An annotator of reliability η names it with probability η. Nothing else tells good from bad: lengths and topics are
-balanced.
+A response is an opening, a body and a closing, each helpful or not; the one with more helpful parts is better (`gold`),
+for certain or, with `utility_scale`, by Bradley–Terry: with probability σ(scale · difference of helpful parts), drawn
+once for each comparison. An annotator of reliability η names it with probability η. Nothing else tells good from bad:
+lengths and topics are balanced.
 """
 
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ def simulate(settings: SimulationSettings) -> Iterator[dict[str, Any]]:
     prompts = _prompts(settings.prompts, random)
     for number in range(settings.comparisons):
         prompt = prompts[number % len(prompts)]
-        better, worse = _responses(random)
+        better, worse = _responses(random, settings.utility_scale)
         for annotator in random.permutation(annotators)[: settings.annotations_per_comparison]:
             gold_first = bool(random.random() < 0.5)
             right = bool(random.random() < settings.reliabilities[str(annotator)])
@@ -79,12 +80,15 @@ def _prompts(count: int, random: np.random.Generator) -> list[str]:
     return [rounds[i % len(every)] + (f" (variant {i // len(every)})" if i >= len(every) else "") for i in range(count)]
 
 
-def _responses(random: np.random.Generator) -> tuple[str, str]:
-    """Return (better, worse): the better one has strictly more helpful parts."""
+def _responses(random: np.random.Generator, scale: float) -> tuple[str, str]:
+    """Return (better, worse): unlike in helpful parts, and the one with more of them better unless chance has it."""
     while True:
         helpful = random.random((2, 3)) < 0.5
         better, worse = sorted(helpful, key=lambda parts: -int(parts.sum()))
-        if better.sum() > worse.sum():
+        difference = int(better.sum() - worse.sum())
+        if difference:
+            if scale and random.random() > 1 / (1 + np.exp(-scale * difference)):
+                better, worse = worse, better
             return _write(better, random), _write(worse, random)
 
 

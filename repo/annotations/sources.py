@@ -12,7 +12,7 @@ SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 """Formats read; each also with .gz, .bz2, .xz or .zst behind it."""
 HUB = "hf://"
 _COMPRESSION = (".gz", ".bz2", ".xz", ".zst")
-_REMEDY = "give --data a file, a glob, a folder, a URI such as s3://bucket/file.jsonl, or hf://owner/name"
+_REMEDY = "give a file, a glob, a folder, a URI such as s3://bucket/file.jsonl, or hf://owner/name"
 
 
 def expand_sources(source: str) -> list[str]:

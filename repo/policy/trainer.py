@@ -17,8 +17,8 @@ from repo.policy.checkpoints import CheckpointFolder
 from repo.policy.loading import Policy
 from repo.policy.logprobs import ResponseLogps, comparison_logps, pair_logps
 from repo.policy.losses import PairLogps, PreferenceLoss
-from repo.policy.objective import MStep, annotation_losses, both_orientations, label_margin
-from repo.reliability.em import Estimator, sums_by_annotator
+from repo.policy.objective import MStep, annotation_losses, both_orientations
+from repo.reliability.in_training import Estimator, Votes
 from repo.settings import TrainSettings
 
 Metrics = dict[str, float]
@@ -33,10 +33,12 @@ class Trainer:
         reference: log-probabilities of all comparisons under the reference, or None when the loss needs none.
         data: tokenized comparisons with their annotations.
         loss: any preference loss.
-        estimator: holds η; see repo.reliability.em.
+        estimator: holds η; see repo.reliability.in_training.
+        refreshes: times an epoch that it sees all margins so far.
         m_step: which M-step for the policy.
         settings: optimiser, schedule, logging.
         learning_rate: peak learning rate.
+        gold_comparisons: +1 (a is better), −1 or 0 (unknown) of each comparison, for the E-step.
         checkpoints: where the state is kept.
         on_log: receives every logged record.
     """
@@ -46,9 +48,11 @@ class Trainer:
     data: PreferenceData
     loss: PreferenceLoss
     estimator: Estimator
+    refreshes: int
     m_step: MStep
     settings: TrainSettings
     learning_rate: float
+    gold_comparisons: Integers
     checkpoints: CheckpointFolder
     accelerator: Accelerator
     on_log: Callable[[Metrics], None] = lambda _: None
@@ -66,10 +70,13 @@ class Trainer:
         self.estimator.to(device)
         self.annotator = torch.tensor(self.data.annotator, device=device)
         self.prefers_a = torch.tensor(self.data.prefers_a, device=device)
+        self.position = torch.tensor(self.data.position, device=device)
         self.weight = torch.tensor(self.data.weight, device=device, dtype=torch.float32)
-        # The margin and posterior of each annotation at its last visit, before the update that saw it.
-        self.margins = torch.zeros(len(self.data.table), device=device)
-        self.posteriors = torch.zeros(len(self.data.table), device=device)
+        self.gold = torch.tensor(self.gold_comparisons, device=device)
+        # S of "a is better" of each comparison at its first and at its last visit, before the update that saw it; 0
+        # before that.
+        self.first_margins = torch.zeros(len(self.data.encoded), device=device)
+        self.last_margins = torch.zeros(len(self.data.encoded), device=device)
         self._recent: list[dict[str, Tensor]] = []
 
     @property
@@ -89,8 +96,11 @@ class Trainer:
             UserError: the loss, a gradient or a reliability stopped being finite.
         """
         done = self._restore()
+        if not done:
+            self.estimator.refresh(self.last_margins)
         with tqdm(total=self.total_steps, initial=done, desc="training", unit="step", disable=None) as progress:
             for epoch in range(done // self.steps_per_epoch, self.settings.epochs):
+                self._first_epoch = epoch == 0
                 batches = epoch_batches(len(self.data.encoded), self.settings.batch_size, self.settings.seed, epoch)
                 for number, comparisons in enumerate(batches, start=epoch * self.steps_per_epoch + 1):
                     if number <= done:
@@ -102,39 +112,51 @@ class Trainer:
     def _step(self, comparisons: Integers) -> None:
         """Take one optimiser step on a batch, computed in parts, and one step of η on its posteriors."""
         total_weight = self.weight[torch.from_numpy(self.data.annotations_of(comparisons)[0])].sum()
-        sums = [torch.zeros_like(self.estimator.value) for _ in range(2)]
-        parts: list[dict[str, Tensor]] = []
-        for part in np.array_split(comparisons, min(self.settings.gradient_accumulation, len(comparisons))):
-            metrics, total, count = self._forward_backward(part, total_weight)
-            parts.append(metrics)
-            sums = [sums[0] + total, sums[1] + count]
+        parts = [
+            self._forward_backward(part, total_weight)
+            for part in np.array_split(comparisons, min(self.settings.gradient_accumulation, len(comparisons)))
+        ]
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_gradient_norm)
         rate = torch.tensor(self.schedule.get_last_lr()[0])
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
-        self.estimator.update(sums[0], sums[1])
+        self.estimator.update()
         step = {name: sum((p[name] for p in parts[1:]), parts[0][name]) for name in parts[0]}
         self._recent.append({**step, "grad_norm": torch.as_tensor(norm), "learning_rate": rate})
 
-    def _forward_backward(
-        self, comparisons: Integers, total_weight: Tensor
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Add this part's gradient; return its share of the batch's metrics and its posterior sums per annotator."""
-        index, position = (torch.from_numpy(i) for i in self.data.annotations_of(comparisons))
+    def _forward_backward(self, comparisons: Integers, total_weight: Tensor) -> dict[str, Tensor]:
+        """Add this part's gradient and show the estimator its posteriors; return its share of the batch's metrics."""
         pair = self._pair(comparisons)
         orientations = both_orientations(self.loss, pair)
-        prefers_a, weight, annotator = self.prefers_a[index], self.weight[index], self.annotator[index]
-        position = position.to(prefers_a.device)
-        margin = label_margin(orientations, position, prefers_a).detach()
-        w = self.estimator.posterior(margin, annotator)
-        self.margins[index], self.posteriors[index] = margin, w
-        share = weight / total_weight
-        loss = (share * annotation_losses(orientations, position, prefers_a, w, self.m_step)).sum()
+        votes = self._votes(comparisons, orientations.margin.detach())
+        w = self.estimator.posterior(votes)
+        self.estimator.observe(votes, w)
+        share = votes.weight / total_weight
+        prefers_a = votes.label > 0
+        loss = (share * annotation_losses(orientations, votes.comparison, prefers_a, w, self.m_step)).sum()
         self.accelerator.backward(loss)
-        metrics = self._metrics(pair, position, prefers_a, share)
-        metrics |= {"loss": loss.detach(), "reliability/posterior_mean": (share * w).sum()}
-        return metrics, *sums_by_annotator(w, annotator, len(self.data.annotators), weight)
+        metrics = self._metrics(pair, votes.comparison, prefers_a, share)
+        return metrics | {"loss": loss.detach(), "reliability/posterior_mean": (share * w).sum()}
+
+    def _votes(self, comparisons: Integers, margin: Tensor) -> Votes:
+        """Return these comparisons' annotations, and record the margins."""
+        rows, within = (torch.from_numpy(i).to(margin.device) for i in self.data.annotations_of(comparisons))
+        places = torch.from_numpy(comparisons).to(margin.device)
+        self.last_margins[places] = margin.float()
+        if self._first_epoch:
+            self.first_margins[places] = margin.float()
+        label = torch.where(self.prefers_a[rows], 1, -1)
+        return Votes(
+            row=rows,
+            comparison=within,
+            annotator=self.annotator[rows],
+            label=label,
+            position=self.position[rows],
+            weight=self.weight[rows],
+            gold=self.gold[places],
+            margin=margin,
+        )
 
     def _pair(self, comparisons: Integers) -> PairLogps:
         """Run the policy on a batch's comparisons."""
@@ -163,6 +185,8 @@ class Trainer:
         return {name: (share * value).sum() for name, value in values.items()}
 
     def _after_step(self, step: int) -> None:
+        if step % max(1, self.steps_per_epoch // self.refreshes) == 0:
+            self.estimator.refresh(self.last_margins)
         due = self.settings.checkpoint_every and step % self.settings.checkpoint_every == 0
         if due or step % self.settings.log_every == 0 or step == self.total_steps:
             self._log(step)
@@ -202,9 +226,9 @@ class Trainer:
             "model": self.accelerator.get_state_dict(self.model),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "reliability": self.estimator.value,
-            "margins": self.margins,
-            "posteriors": self.posteriors,
+            "reliability": self.estimator.state(),
+            "first_margins": self.first_margins,
+            "last_margins": self.last_margins,
             "history": self.history,
         }
 
@@ -217,8 +241,8 @@ class Trainer:
         self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        self.estimator.value = state["reliability"].to(self.accelerator.device)
-        self.margins.copy_(state["margins"])
-        self.posteriors.copy_(state["posteriors"])
+        self.estimator.restore(state["reliability"])
+        self.first_margins.copy_(state["first_margins"])
+        self.last_margins.copy_(state["last_margins"])
         self.history = state["history"]
         return step

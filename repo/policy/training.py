@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from repo.errors import UserError
 from repo.files import text_digest, write_json, write_jsonl
 from repo.policy.batches import PreferenceData, prepare
@@ -13,15 +15,14 @@ from repo.policy.checkpoints import CheckpointFolder
 from repo.policy.loading import TINY, Policy, add_lora, load_policy, make_tiny_policy, merge_lora
 from repo.policy.logprobs import ResponseLogps, score_comparisons
 from repo.policy.losses import PreferenceLoss, make_loss
+from repo.policy.reliabilities import final_estimate, gold_comparisons, make_estimator
 from repo.policy.trainer import Metrics, Trainer
-from repo.reliability.em import Estimator, FullTrust, PaperReliability
-from repo.settings import PolicySettings, ReliabilitySettings, Settings
+from repo.reliability.state import ReliabilityState, load_state
+from repo.settings import PolicySettings, Settings
 
 if TYPE_CHECKING:
     import pandas as pd
     from accelerate import Accelerator
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,11 @@ class TrainingResult:
 
     Attributes:
         policy: directory of the trained policy in Hugging Face format, adapters merged.
-        record: directory with reliability.json, history.jsonl, training.json, for `tiny` its base/ in Hugging Face
-            format, and posteriors.parquet: one row an annotation with its margin S and posterior w at its last visit,
-            before the update that visit led to.
+        record: directory with reliability.json, reliability_state.json (for the next training), history.jsonl,
+            training.json, for `tiny` its base/ in Hugging Face format, and posteriors.parquet: one row an annotation
+            with its margins S, recorded before the update that the visit led to, and its posterior w.
         reliability: the content of reliability.json.
+        state: reliability_state.json in the record, for the next training; None after plain training.
         history: logged metrics.
         summary: the content of training.json.
     """
@@ -41,6 +43,7 @@ class TrainingResult:
     policy: Path
     record: Path
     reliability: dict[str, Any]
+    state: Path | None
     history: list[Metrics]
     summary: dict[str, Any]
 
@@ -50,6 +53,7 @@ def train(
     settings: Settings,
     output: Path,
     loss: PreferenceLoss | None = None,
+    prior_state: ReliabilityState | None = None,
     on_log: Callable[[Metrics], None] = lambda _: None,
 ) -> TrainingResult:
     """Train a policy with RE-PO (or plainly, with reliability.estimator "none").
@@ -61,6 +65,8 @@ def train(
         settings: the sections policy, train and reliability are read.
         output: directory to write: policy/, record/, and checkpoints/ while training.
         loss: an instance of your own loss; default: train.loss by name.
+        prior_state: what an earlier training found out about the annotators; default: the file that
+            reliability.prior_state names, if any.
         on_log: receives each logged record.
 
     Raises:
@@ -77,14 +83,20 @@ def train(
     data = prepare(annotations, policy.tokenizer, settings.policy.max_length, settings.policy.max_prompt_length)
     policy.model.to(accelerator.device)
     reference = _reference(policy, data, settings, accelerator) if loss.needs_reference else None
-    estimator = _estimator(settings.reliability, len(data.annotators))
-    fingerprint = text_digest(settings.model_dump_json(), repr(loss), *map(str, data.table["comparison_id"]))
+    if prior_state is None and settings.reliability.prior_state:
+        prior_state = load_state(settings.reliability.prior_state)
+    gold = gold_comparisons(data, settings.reliability)
+    fingerprint = text_digest(
+        settings.model_dump_json(), repr(loss), repr(prior_state), *map(str, data.table["comparison_id"])
+    )
     trainer = Trainer(
         policy=add_lora(policy, settings.policy),
         reference=reference,
         data=data,
         loss=loss,
-        estimator=estimator,
+        estimator=make_estimator(settings.reliability, data, gold, prior_state),
+        refreshes=settings.reliability.refreshes,
+        gold_comparisons=gold,
         # With every label believed, the weighted M-step is the plain loss itself (w = 1).
         m_step="weighted" if settings.reliability.estimator == "none" else settings.train.m_step,
         settings=settings.train,
@@ -94,7 +106,7 @@ def train(
         on_log=on_log,
     )
     trainer.run()
-    return _save(trainer, settings, output, time.monotonic() - started)
+    return _save(trainer, settings, output, prior_state, time.monotonic() - started)
 
 
 def learning_rate(settings: Settings) -> float:
@@ -107,8 +119,6 @@ def learning_rate(settings: Settings) -> float:
 
 
 def _precision(settings: PolicySettings) -> str:
-    import torch
-
     if settings.precision == "auto":
         return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
     return {"float32": "no", "bfloat16": "bf16"}[settings.precision]
@@ -135,43 +145,29 @@ def _reference(policy: Policy, data: PreferenceData, settings: Settings, acceler
         )
 
 
-def _estimator(settings: ReliabilitySettings, annotators: int) -> Estimator:
-    if settings.estimator == "none":
-        return FullTrust(annotators)
-    return PaperReliability(annotators, settings.initial, settings.step_size)
-
-
-def _save(trainer: Trainer, settings: Settings, output: Path, seconds: float) -> TrainingResult:
+def _save(
+    trainer: Trainer, settings: Settings, output: Path, state: ReliabilityState | None, seconds: float
+) -> TrainingResult:
     policy, record = output / "policy", output / "record"
     model = trainer.accelerator.unwrap_model(trainer.model)
     merge_lora(Policy(model, trainer.policy.tokenizer)).save(policy)
     record.mkdir(parents=True, exist_ok=True)
-    table = trainer.data.table.assign(margin=trainer.margins.cpu().numpy(), posterior=trainer.posteriors.cpu().numpy())
-    table.to_parquet(record / "posteriors.parquet")
-    reliability = _reliability(trainer, settings.reliability)
+    found, labels = final_estimate(trainer, settings.reliability, state)
+    labels.to_parquet(record / "posteriors.parquet")
     summary = _summary(trainer, settings, seconds)
-    write_json(record / "reliability.json", reliability)
+    write_json(record / "reliability.json", found.record)
+    state_file = None
+    if found.fitted is not None:
+        state_file = record / "reliability_state.json"
+        found.fitted.state_.save(state_file)
     write_jsonl(record / "history.jsonl", trainer.history)
     write_json(record / "training.json", summary)
-    return TrainingResult(policy, record, reliability, trainer.history, summary)
+    return TrainingResult(policy, record, found.record, state_file, trainer.history, summary)
 
 
 def _base_name(base: str) -> str:
     """Return the base as it can be found again from another working directory."""
     return str(Path(base).expanduser().resolve()) if base != TINY and Path(base).expanduser().is_dir() else base
-
-
-def _reliability(trainer: Trainer, settings: ReliabilitySettings) -> dict[str, Any]:
-    counts = trainer.data.table["annotator_id"].value_counts()
-    values = zip(trainer.data.annotators, trainer.estimator.value.tolist(), strict=True)
-    rows = [{"annotator_id": name, "reliability": value, "annotations": int(counts[name])} for name, value in values]
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "estimator": settings.estimator,
-        "initial": settings.initial,
-        "step_size": settings.step_size,
-        "annotators": sorted(rows, key=lambda row: (-float(row["reliability"]), row["annotator_id"])),
-    }
 
 
 def _summary(trainer: Trainer, settings: Settings, seconds: float) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array = NDArray[Any]
 
+LARGEST = 1e12
+"""Of margins and weights: their squares and sums must stay far from overflow, in float32 too."""
+
 
 def same_length(name: str, values: ArrayLike, rows: int) -> Array:
     """Return the array, which must have one entry per annotation."""
@@ -50,12 +53,13 @@ def finite(name: str, values: ArrayLike | None, rows: int, dtype: DTypeLike) -> 
     if values is None:
         return None
     array = same_length(name, values, rows).astype(dtype, copy=False)
-    # One NaN or infinity makes the sum non-finite; a finite sum needs no mask as long as the data.
+    # Least and greatest need no mask as long as the data; a NaN is both.
     with np.errstate(invalid="ignore"):
-        total = array.sum(dtype=np.float64)
-    if not np.isfinite(total) and not (good := np.isfinite(array)).all():
-        at = first(~good)
-        raise ValueError(f"{name}[{at}] = {array[at]}: must be finite")
+        inside = array.min() >= -LARGEST and array.max() <= LARGEST
+    if not inside:
+        at = first(~(np.abs(array) <= LARGEST))
+        remedy = f"at most {LARGEST:g} in size" if np.isfinite(array[at]) else "must be finite"
+        raise ValueError(f"{name}[{at}] = {array[at]}: {remedy}")
     return array
 
 

@@ -3,8 +3,6 @@
 Tensors in, tensors out: nothing here knows a model, a file or a log.
 """
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor
 
@@ -59,59 +57,3 @@ def moving_average(reliability: Tensor, total: Tensor, count: Tensor, step_size:
     mean = total / torch.where(seen, count, 1.0)
     updated = ((1 - step_size) * reliability + step_size * mean).clamp(BOUNDARY, 1 - BOUNDARY)
     return torch.where(seen, updated, reliability)
-
-
-@dataclass
-class PaperReliability:
-    """The paper's estimator: one η per annotator, a moving average of the posteriors seen (RE-PO Eq. 4 and 7).
-
-    Attributes:
-        value: η, shape [A], float64.
-    """
-
-    annotators: int
-    initial: float = 0.9
-    step_size: float = 0.1
-    value: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.value = torch.full((self.annotators,), self.initial, dtype=torch.float64)
-
-    def to(self, device: torch.device) -> "PaperReliability":
-        """Move η to the device the margins live on."""
-        self.value = self.value.to(device)
-        return self
-
-    def posterior(self, margin: Tensor, annotator: Tensor) -> Tensor:
-        """E-step: w of each annotation, in the margins' own precision; shapes [N]."""
-        return posterior(margin.double(), self.value[annotator]).to(margin.dtype)
-
-    def update(self, total: Tensor, count: Tensor) -> None:
-        """M-step for η from one batch's sums (see sums_by_annotator), added up over ranks."""
-        self.value = moving_average(self.value, total, count, self.step_size)
-
-
-@dataclass
-class FullTrust:
-    """Plain training: every label is believed (η ≡ 1), nothing is estimated."""
-
-    annotators: int
-    value: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.value = torch.ones(self.annotators, dtype=torch.float64)
-
-    def to(self, device: torch.device) -> "FullTrust":
-        """Move η to the device the margins live on."""
-        self.value = self.value.to(device)
-        return self
-
-    def posterior(self, margin: Tensor, annotator: Tensor) -> Tensor:
-        """Return w = 1 for each annotation."""
-        return torch.ones_like(margin)
-
-    def update(self, total: Tensor, count: Tensor) -> None:
-        """Change nothing."""
-
-
-Estimator = PaperReliability | FullTrust

@@ -4,11 +4,13 @@ import warnings
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from repo.reliability.anchors import anchored_start
 from repo.reliability.calibration import CalibrationPrior
 from repo.reliability.checks import pinned_values
 from repo.reliability.diagnostics import ReliabilityWarning, diagnose
@@ -24,12 +26,22 @@ from repo.reliability.fitting import (
     start,
     start_parameters,
 )
-from repo.reliability.information import logit_variance
+from repo.reliability.information import log_temperature_variance, logit_variance
 from repo.reliability.mixture import mostly_single, population
 from repo.reliability.state import ReliabilityState
 from repo.reliability.votes import Votes, prepare
 
 Array = NDArray[Any]
+
+
+_COMPUTED_WHEN_ASKED = (
+    "_logit_variance",
+    "interval_",
+    "eta_interval_",
+    "first_preference_interval_",
+    "log_temperature_sd_",
+    "state_",
+)
 
 
 @dataclass(kw_only=True)
@@ -46,7 +58,8 @@ class AnnotatorReliability:
 
     The estimate maximises the marginal likelihood, with a Beta prior on every η, by EM:
 
-    1. Start: η = `initial` (or the prior state's), c = 1 / rms(S) if calibrated, else 1, b = 0.
+    1. Start: η = `initial`; or the prior state's; or agreement with gold and pinned annotators, where there are any
+       (see anchors.py). c = 1 / rms(S) if calibrated, else 1; b = 0.
     2. E-step, by comparison: q_m = P(z_m = +1 | labels) = σ(c·S_m + b + Σ_k label_km · logit η_k) for one coin;
        w = q where the label is +1, 1 − q where it is −1. With one label per comparison this is RE-PO Eq. 4:
        w = ηp / (ηp + (1 − η)(1 − p)). With S = 0 it is Dawid & Skene's.
@@ -83,16 +96,18 @@ class AnnotatorReliability:
 
     Attributes:
         annotators_: ids, sorted where they can be; the order of every per-annotator array, length A.
-        reliability_: share of the annotator's labels that is right, shape [A]: η for one coin; for two coins the
-            expected share among the labels given.
+        reliability_: P(a label of the annotator is right), shape [A]: η for one coin; for two coins their mean, by how
+            often each was tossed.
         interval_: interval for it, shape [A, 2].
         eta_: η by coin, shape [A, coins_].
         eta_interval_: interval for each, shape [A, coins_, 2].
         first_preference_: with two coins, how much more often than justly the annotator names the response displayed
             first (without positions: the first in the data), (η_first − η_second) / 2, shape [A]; zeros for one coin.
+        first_preference_interval_: interval for it, shape [A, 2].
         counts_: labels (or their weights' sum) of each annotator, shape [A].
         coins_: 1 or 2.
         calibration_: {"temperature": c, "intercept": b}.
+        log_temperature_sd_: standard deviation of log c; 0 where c is not estimated, inf where nothing determines it.
         comparisons_: comparison ids, length M (row numbers where no ids were given).
         direction_: q, the posterior that the first response is better, shape [M].
         log_likelihood_: marginal log-likelihood of the labels.
@@ -100,7 +115,7 @@ class AnnotatorReliability:
         iterations_, converged_: of EM.
         warnings_: what is doubtful about the result, with the evidence; also raised as ReliabilityWarning.
         state_: evidence about every annotator, to save and to start the next fit from.
-            (interval_, eta_interval_ and state_ are computed when first asked for.)
+            (The intervals and state_ are computed when first asked for.)
 
     References:
         S. Cao et al. RE-PO: Robust Enhanced Policy Optimization. ICLR 2026, arXiv 2509.24159.
@@ -224,6 +239,35 @@ class AnnotatorReliability:
         self._publish(*fits[best], expectations[best], state)
         return self
 
+    def adopt(
+        self,
+        reliability: Mapping[Any, float],
+        annotator: ArrayLike,
+        label: ArrayLike,
+        comparison: ArrayLike | None = None,
+        margin: ArrayLike | None = None,
+        position: ArrayLike | None = None,
+        gold: ArrayLike | None = None,
+        weight: ArrayLike | None = None,
+    ) -> "AnnotatorReliability":
+        """Take reliabilities that were found elsewhere, one coin each, as if `fit` had found them.
+
+        Intervals, posteriors and state then say what these annotations know about them. With estimator "paper" every
+        annotation stands on its own (RE-PO Eq. 4).
+
+        Raises:
+            ValueError: naming the array and the first bad index.
+        """
+        grouped = None if self.estimator == "paper" else comparison
+        votes = prepare(annotator, label, grouped, margin, position, gold, weight, reliability, (), self.dtype)
+        eta = np.array([[reliability[identifier]] for identifier in votes.annotators])
+        fixed = np.array([identifier in self.pinned for identifier in votes.annotators])
+        prior = prior_counts(votes.annotators, 1, 0.5, self.prior_strength, None)
+        problem = Problem.of(votes, 1, prior, fixed, CalibrationPrior.of(votes, False, False), self.chunk)
+        fit = Fit(Parameters(eta), 0, True)
+        self._publish(problem, fit, problem.expect(fit.parameters, keep_direction=True), None)
+        return self
+
     def posterior(
         self,
         annotator: ArrayLike | None = None,
@@ -282,6 +326,8 @@ class AnnotatorReliability:
         problem = Problem.of(votes, coins, prior, fixed, calibration, self.chunk)
         problem = replace(problem, default_prior=(self.prior_strength * mean, self.prior_strength * (1 - mean)))
         eta = start(votes.annotators, prior, self.prior_strength, self.initial, self.pinned)
+        if state is None:
+            eta = anchored_start(problem, eta)
         parameters = start_parameters(eta, problem, state)
         if calibration.temperature and temperature is None and self.estimator == "paper":
             temperature = ESTIMATORS["full"](problem, parameters, Options()).parameters.temperature
@@ -299,11 +345,11 @@ class AnnotatorReliability:
         parameters, votes = fit.parameters, problem.votes
         assert expectation.direction is not None
         self._problem, self._fit_result, self._prior_state, self._votes = problem, fit, state, votes
-        for computed in ("_logit_variance", "interval_", "eta_interval_", "state_"):
+        for computed in _COMPUTED_WHEN_ASKED:
             self.__dict__.pop(computed, None)
-        self._right_and_tosses = problem.model.counts(expectation.first, problem.number)
+        self._tosses = problem.model.counts(expectation.first, problem.number)[1]
         self.annotators_, self.eta_, self.coins_ = votes.annotators, parameters.eta, problem.model.coins
-        self.reliability_ = overall(*self._right_and_tosses, parameters.eta)
+        self.reliability_ = overall(self._tosses, parameters.eta)
         self.first_preference_ = (parameters.eta[:, 0] - parameters.eta[:, -1]) / 2
         self.counts_ = problem.number.sum(1)
         self.calibration_ = {"temperature": parameters.temperature, "intercept": parameters.intercept}
@@ -329,8 +375,25 @@ class AnnotatorReliability:
     @cached_property
     def interval_(self) -> Array:
         """Interval for `reliability_`, shape [A, 2]."""
-        tosses = self._right_and_tosses[1]
-        return interval(self.reliability_, overall_variance(tosses, self.eta_, self._logit_variance), self.confidence)
+        variance = overall_variance(self._tosses, self.eta_, self._logit_variance)
+        return interval(self.reliability_, variance, self.confidence)
+
+    @cached_property
+    def first_preference_interval_(self) -> Array:
+        """Interval for `first_preference_`, shape [A, 2]: normal, the two coins taken as independent; 0s for one."""
+        if self.coins_ == 1:
+            return np.zeros((len(self.eta_), 2))
+        spread = np.sqrt((self._logit_variance * (self.eta_ * (1 - self.eta_)) ** 2).sum(1)) / 2
+        half = NormalDist().inv_cdf((1 + self.confidence) / 2) * spread
+        middle = self.first_preference_
+        return np.asarray(np.clip(np.stack([middle - half, middle + half], 1), -0.5, 0.5))
+
+    @cached_property
+    def log_temperature_sd_(self) -> float:
+        """Standard deviation of log c; 0 where c is not estimated, inf where the data do not determine it."""
+        if not self._problem.calibration.temperature:
+            return 0.0
+        return float(np.sqrt(log_temperature_variance(self._problem, self._fit_result.parameters)))
 
     @cached_property
     def state_(self) -> ReliabilityState:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repo.reliability.estimators import BOUNDARY, Fit, Problem
+from repo.reliability.estimators import Fit, Problem
 from repo.reliability.expectation import Parameters
 from repo.reliability.state import AnnotatorRecord, ReliabilityState
 
@@ -37,7 +37,7 @@ def start(
     prior: Array,
     default_strength: float,
     initial: float,
-    pinned: Mapping[Hashable, float],
+    pinned: Mapping[Any, float],
 ) -> Array:
     """Return η at the start: `initial`; for annotators known from before, one vote's worth of it beside that."""
     known = prior.sum(2) > default_strength * (1 + 1e-12)
@@ -66,11 +66,11 @@ def _expit(x: Array) -> Array:
     return np.asarray(0.5 * np.tanh(0.5 * x) + 0.5)
 
 
-def overall(right: Array, tosses: Array, eta: Array) -> Array:
-    """Return the reliability of each annotator, shape [A]: η, or with two coins the share of right votes among all."""
+def overall(tosses: Array, eta: Array) -> Array:
+    """Return the reliability of each annotator, shape [A]: η, or with two coins their mean by expected tosses."""
     if eta.shape[1] == 1:
         return eta[:, 0]
-    return np.asarray(np.clip(right.sum(1) / tosses.sum(1), BOUNDARY, 1 - BOUNDARY))
+    return np.asarray((tosses * eta).sum(1) / tosses.sum(1))
 
 
 def overall_variance(tosses: Array, eta: Array, variance: Array) -> Array:

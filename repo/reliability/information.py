@@ -28,6 +28,38 @@ def logit_variance(problem: Problem, parameters: Parameters) -> Array:
     Up to MAX_DENSE_COINS coins the whole information matrix is inverted. Beyond, information that annotators share
     through common comparisons is left out (an annotator's own, and what it shares with the calibration, is kept).
     """
+    eta = parameters.eta
+    difference, own, shared, calibration = _parts(problem, parameters)
+    if eta.size <= MAX_DENSE_COINS and _pairs(problem.votes) <= MAX_PAIRS:
+        matrix = np.zeros((eta.size, eta.size))
+        _add_shared(matrix, problem, parameters, difference)
+        _add_blocks(matrix, own)
+        variance = _dense_variance(matrix, shared.reshape(eta.size, -1), calibration, _coins(problem.fixed, eta))
+    else:
+        variance = _arrow_variance(own, shared, calibration, problem.fixed)
+    return variance.reshape(eta.shape)
+
+
+def log_temperature_variance(problem: Problem, parameters: Parameters) -> float:
+    """Return the variance of log c, every η being uncertain too; inf where data and prior do not determine it.
+
+    What annotators share through common comparisons is left out.
+    """
+    _, own, shared, calibration = _parts(problem, parameters)
+    own, shared = own[~problem.fixed], shared[~problem.fixed]
+    sound = np.linalg.eigvalsh(own)[:, 0] > 1e-9
+    lost = np.einsum("acx,acd,ady->xy", shared[sound], np.linalg.inv(own[sound]), shared[sound])
+    schur = calibration - lost
+    if np.linalg.eigvalsh(schur).min() <= 0:
+        return float("inf")
+    return float(np.linalg.inv(schur)[0, 0])
+
+
+def _parts(problem: Problem, parameters: Parameters) -> tuple[Array, Array, Array, Array]:
+    """Return (score differences, own [A, coins, coins], shared [A, coins, ·], calibration [·, ·]) of the information.
+
+    `own` is that of each annotator's coins, `shared` what they share with the free ones of (log c, b).
+    """
     model, eta = problem.model, parameters.eta
     expectation = problem.expect(parameters)
     _, tosses = model.counts(expectation.first, problem.number)
@@ -38,15 +70,7 @@ def logit_variance(problem: Problem, parameters: Parameters) -> Array:
     own = complete[..., None] * np.eye(model.coins) - blocks
     shared = -np.einsum("xak,akc->acx", cross, difference)[..., problem.calibration.free]
     free = np.flatnonzero(problem.calibration.free)
-    calibration = problem.calibration.information(expectation)[np.ix_(free, free)]
-    if complete.size <= MAX_DENSE_COINS and _pairs(problem.votes) <= MAX_PAIRS:
-        matrix = np.zeros((complete.size, complete.size))
-        _add_shared(matrix, problem, parameters, difference)
-        _add_blocks(matrix, own)
-        variance = _dense_variance(matrix, shared.reshape(complete.size, -1), calibration, _coins(problem.fixed, eta))
-    else:
-        variance = _arrow_variance(own, shared, calibration, problem.fixed)
-    return variance.reshape(eta.shape)
+    return difference, own, shared, problem.calibration.information(expectation)[np.ix_(free, free)]
 
 
 def _lost_by_code(problem: Problem, parameters: Parameters) -> tuple[Array, Array]:

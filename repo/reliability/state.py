@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from repo.errors import UserError
 from repo.files import read_json, write_json
 
 SCHEMA_VERSION = 1
@@ -46,6 +47,14 @@ class ReliabilityState:
     def faded(self, forgetting: float) -> "ReliabilityState":
         """Return the state with a share `forgetting` of its evidence gone."""
         return replace(self, annotators={i: record.faded(forgetting) for i, record in self.annotators.items()})
+
+    def one_coin(self) -> "ReliabilityState":
+        """Return the state with each annotator's evidence in one coin."""
+        records = {
+            identifier: AnnotatorRecord((sum(record.right),), (sum(record.wrong),), record.labels)
+            for identifier, record in self.annotators.items()
+        }
+        return replace(self, coins=1, annotators=records)
 
     def save(self, path: Path) -> None:
         """Write one JSON file.
@@ -103,6 +112,23 @@ class ReliabilityState:
         if not (0 < temperature < math.inf and math.isfinite(intercept)):
             raise ValueError(f"calibration = {calibration!r}")
         return cls(str(values["estimator"]), coins, temperature, intercept, annotators)
+
+
+def load_state(path: str) -> ReliabilityState:
+    """Read the state that the setting reliability.prior_state names.
+
+    Raises:
+        UserError: it is not there or not one.
+    """
+    try:
+        return ReliabilityState.load(Path(path).expanduser())
+    except OSError as error:
+        raise UserError(f"reliability.prior_state: {path}: {error.strerror}", _REMEDY) from None
+    except ValueError as error:
+        raise UserError(f"reliability.prior_state: {error}", _REMEDY) from None
+
+
+_REMEDY = "give the reliability_state.json that an earlier run wrote beside reliability.json, or leave it out"
 
 
 def _record(entry: dict[str, Any], coins: int) -> AnnotatorRecord:

@@ -36,6 +36,7 @@ _STYLE = {
 }
 _MOST_POINTS = 1000
 _MARKED_POINTS = 40
+_MOST_INTERVALS = 400
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,32 @@ def reliability_histogram(reliabilities: Sequence[float], initial: float | None)
         "Orange: below one half, where choosing the opposite would be right more often.",
         f"Histogram of {len(reliabilities)} reliabilities from {low:.2f} to {high:.2f}, "
         f"median {np.median(reliabilities):.2f}; {below} below 0.5.",
+    )
+
+
+def interval_plot(estimates: Sequence[tuple[float, tuple[float, float]]]) -> Figure:
+    """Return every annotator's interval side by side, from (reliability, interval), most reliable first."""
+    stride = -(-len(estimates) // _MOST_INTERVALS)
+    drawn = estimates[::-stride][::-1]
+    low, high = (np.array([bounds[end] for _, bounds in drawn]) for end in (0, 1))
+    colour = np.where(high < 0.5, _ORANGE, np.where(low > 0.5, _BLUE, _MUTED))
+    coins = sum(bounds[0] <= 0.5 <= bounds[1] for _, bounds in estimates)
+    worse = sum(bounds[1] < 0.5 for _, bounds in estimates)
+
+    def draw(axes: Any) -> None:
+        places = np.arange(1, len(drawn) + 1) * stride
+        axes.vlines(places, low, high, color=colour, linewidth=max(0.5, min(2.0, 150 / len(drawn))))
+        axes.axhline(0.5, color=_INK, linewidth=0.6)
+        axes.plot(places, [value for value, _ in drawn], linestyle="", marker="o", markersize=1.5, color=_INK)
+        axes.set(xlabel="annotators, most reliable first", ylabel="reliability", ylim=(0, 1.02))
+
+    thinned = f" One in {stride} annotators is drawn." if stride > 1 else ""
+    return Figure(
+        _svg("intervals", draw),
+        "Intervals",
+        f"Grey: the interval contains one half; orange: it lies below.{thinned}",
+        f"Intervals of {len(estimates)} reliabilities: {len(estimates) - coins - worse} lie above one half, "
+        f"{coins} contain it, {worse} lie below.",
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from repo.reporting.text import count, cut, invisible, percent, short, showable
+from repo.reporting.text import count, cut, interval, invisible, percent, short, showable, signed
 
 
 def render(template: str, **values: Any) -> str:
@@ -22,7 +22,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_showable,
     )
-    environment.filters.update(cut=cut, short=short, percent=percent, two=lambda value: f"{value:.2f}")
+    environment.filters.update(cut=cut, short=short, percent=percent, interval=interval, signed=signed)
+    environment.filters["two"] = lambda value: f"{value:.2f}"
     environment.tests["invisible"] = invisible
     environment.globals.update(count=count)
     return environment

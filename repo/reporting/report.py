@@ -1,16 +1,34 @@
-"""The report of a training run: whom the run believes, which labels it doubts, and how far to trust either."""
+"""The report of a training run or of a stand-alone estimate: whom it believes, which labels it doubts, how far to trust
+either.
+"""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from repo.annotations.schema import VIRTUAL_ANNOTATOR
 from repo.annotations.simulation import SOURCE
 from repo.files import read_json, read_jsonl, write_json, write_jsonl, write_text
-from repo.reporting.figures import Figure, posterior_histogram, reliability_histogram, training_curves
+from repo.reporting.annotators import (
+    END_ROWS,
+    MIDDLE_ROWS,
+    WIDE,
+    Row,
+    extremes,
+    leaning,
+    standing,
+    tables,
+    true_error,
+)
+from repo.reporting.figures import (
+    Figure,
+    interval_plot,
+    posterior_histogram,
+    reliability_histogram,
+    training_curves,
+)
 from repo.reporting.page import render
 from repo.reporting.summaries import (
     AnnotatorSummary,
@@ -20,7 +38,6 @@ from repo.reporting.summaries import (
     mostly_initial,
     pairwise_agreement,
 )
-from repo.reporting.text import count
 from repo.settings import Settings, leaves
 
 HEAT_MAP_ANNOTATORS = 30
@@ -35,10 +52,12 @@ _MAIN_SETTINGS = {
     "train.batch_size",
     "train.seed",
     "reliability.estimator",
+    "reliability.calibrate",
+    "reliability.coins",
     "reliability.initial",
-    "reliability.step_size",
+    "reliability.confidence",
 }
-_END_ROWS, _MIDDLE_ROWS, _OPEN_LABELS = 20, 400, 10
+_OPEN_LABELS = 10
 
 
 @dataclass(frozen=True)
@@ -47,23 +66,26 @@ class ReportInputs:
 
     Attributes:
         title: the page's title.
-        model_name: the policy that was trained.
+        model_name: the policy that was trained; None for an estimate without a training.
         settings: name and value of the settings to print at the foot of the page.
         reliability: contents of reliability.json.
-        labels: the canonical annotation table of the training split with `margin` and `posterior` of every label.
+        labels: the canonical annotation table with `margin` (NaN where there is none) and `posterior` of every label;
+            texts may be empty throughout.
         history: logged training metrics, one dictionary a step.
         true_reliability: annotator id → probability of a right label; None unless the data is simulated.
         doubtful: most doubtful labels shown on the page (the file lists all of them).
+        classes: names of the classes that 'a' and 'b' stand for, where labels are not choices between two responses.
     """
 
     title: str
-    model_name: str
+    model_name: str | None
     settings: list[tuple[str, str]]
     reliability: dict[str, Any]
     labels: pd.DataFrame
     history: list[dict[str, Any]]
     true_reliability: dict[str, float] | None
     doubtful: int
+    classes: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,15 +95,6 @@ class Report:
     html: str
     doubtful: list[dict[str, Any]]
     reliability: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Row:
-    """An annotator's line in the table: the summary, the truth where it is known, and whether η₀ still dominates."""
-
-    summary: AnnotatorSummary
-    truth: float | None
-    mostly_initial: bool
 
 
 def report_inputs(training: Path, settings: Settings, data: str) -> ReportInputs:
@@ -110,7 +123,7 @@ def build_report(inputs: ReportInputs) -> Report:
     assert len(inputs.labels), "a training split has labels"
     assert inputs.labels["posterior"].between(0, 1).all(), "posteriors are probabilities"
     summaries = annotator_summaries(inputs.reliability, inputs.labels)
-    doubtful = doubtful_labels(inputs.labels, summaries)
+    doubtful = doubtful_labels(inputs.labels, summaries, inputs.classes)
     return Report(_page(inputs, summaries, doubtful), doubtful, _enriched(inputs.reliability, summaries))
 
 
@@ -132,30 +145,34 @@ def _main_settings(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _page(inputs: ReportInputs, summaries: list[AnnotatorSummary], doubtful: list[dict[str, Any]]) -> str:
+    found = inputs.reliability
     rows = _rows(inputs, summaries)
-    values = [summary.reliability for summary in summaries]
     return render(
         "report.html",
         title=inputs.title,
         model_name=inputs.model_name,
         settings=inputs.settings,
+        found=found,
+        confidence=f"{100 * found['confidence']:g}%",
+        classes=inputs.classes,
+        thing=_thing(inputs),
+        texts=bool((inputs.labels[["prompt", "response_a", "response_b"]] != "").any(axis=None)),
         annotators=summaries,
-        judged=[row.summary for row in rows if not row.mostly_initial],
         labels=len(inputs.labels),
-        estimator=inputs.reliability["estimator"],
-        initial=inputs.reliability["initial"],
-        step_size=inputs.reliability["step_size"],
-        tiles=_tiles(inputs.labels, summaries, len(doubtful)),
+        tiles=_tiles(inputs, rows, len(doubtful)),
         virtual=_is_virtual(summaries),
-        mirrored=float(np.mean(values)) < 0.5,
-        mean_reliability=float(np.mean(values)),
-        tables=_tables(rows),
-        left_out=max(0, len(rows) - 2 * _END_ROWS - _MIDDLE_ROWS),
+        extremes=extremes([row.summary for row in rows if not row.mostly_initial]),
+        standings=[row.standing for row in rows],
+        wide=WIDE,
+        tables=tables(rows),
+        left_out=max(0, len(rows) - 2 * END_ROWS - MIDDLE_ROWS),
         any_gold=any(summary.gold_comparisons for summary in summaries),
+        known_before=sum(summary.known_before for summary in summaries),
         simulated=inputs.true_reliability is not None,
-        true_error=_true_error(rows),
+        true_error=true_error(rows),
         any_initial=any(row.mostly_initial for row in rows),
-        figures=_distributions(inputs, values),
+        leaning=leaning(summaries) if found["coins"] == 2 else None,
+        figures=_figures(inputs, summaries),
         curves=training_curves(inputs.history),
         doubtful=doubtful[: inputs.doubtful],
         open_labels=_OPEN_LABELS,
@@ -165,55 +182,56 @@ def _page(inputs: ReportInputs, summaries: list[AnnotatorSummary], doubtful: lis
     )
 
 
-def _tiles(labels: pd.DataFrame, summaries: list[AnnotatorSummary], doubtful: int) -> list[tuple[str, str]]:
+def _tiles(inputs: ReportInputs, rows: list[Row], doubtful: int) -> list[tuple[str, str]]:
+    labels = inputs.labels
     comparisons = labels["comparison_id"].nunique()
+    thing = _thing(inputs)
+    coins = sum(row.standing == "coin" for row in rows)
     return [
-        (f"{len(summaries):,}", "annotator" if len(summaries) == 1 else "annotators"),
+        (f"{len(rows):,}", "annotator" if len(rows) == 1 else "annotators"),
+        *([] if inputs.reliability["estimator"] == "none" else [(f"{coins:,}", "not told from a coin")]),
         (f"{len(labels):,}", "labels"),
-        (f"{comparisons:,}", "comparisons judged"),
-        (f"{len(labels) / comparisons:.1f}", "labels a comparison"),
+        (f"{comparisons:,}", f"{thing}s judged"),
+        (f"{len(labels) / comparisons:.1f}", f"labels a {thing}"),
         (f"{doubtful:,}", "doubtful labels"),
     ]
+
+
+def _thing(inputs: ReportInputs) -> str:
+    """Return what is judged: two responses are compared, classes are given to tasks."""
+    return "task" if inputs.classes else "comparison"
 
 
 def _is_virtual(summaries: list[AnnotatorSummary]) -> bool:
     return [summary.annotator_id for summary in summaries] == [VIRTUAL_ANNOTATOR]
 
 
-def _rows(inputs: ReportInputs, summaries: list[AnnotatorSummary]) -> list[_Row]:
+def _rows(inputs: ReportInputs, summaries: list[AnnotatorSummary]) -> list[Row]:
+    """Return the lines of the table; only the paper's rule on raw margins may leave a reliability where it started."""
     truth = inputs.true_reliability or {}
-    learnt = inputs.reliability["estimator"] != "none"
+    found = inputs.reliability
+    lingers = found["estimator"] == "paper" and not found["calibrated"]
     epochs = inputs.history[-1]["epoch"] if inputs.history else 1.0
-    step_size = inputs.reliability["step_size"]
     return [
-        _Row(
-            summary, truth.get(summary.annotator_id), learnt and mostly_initial(summary.annotations, epochs, step_size)
+        Row(
+            summary,
+            truth.get(summary.annotator_id),
+            lingers and not summary.pinned and mostly_initial(summary.annotations, epochs, found["step_size"]),
+            standing(summary),
         )
         for summary in summaries
     ]
 
 
-def _true_error(rows: list[_Row]) -> float | None:
-    """Mean absolute error of the reliabilities whose truth is known."""
-    errors = [abs(row.summary.reliability - row.truth) for row in rows if row.truth is not None]
-    return float(np.mean(errors)) if errors else None
-
-
-def _tables(rows: list[_Row]) -> list[tuple[str, bool, list[_Row]]]:
-    """Split the annotators into (caption, folded, rows): one table, or both ends and a bounded middle."""
-    if len(rows) <= 2 * _END_ROWS:
-        return [("Annotators, most reliable first", False, rows)]
-    middle = rows[_END_ROWS:-_END_ROWS]
+def _figures(inputs: ReportInputs, summaries: list[AnnotatorSummary]) -> list[Figure]:
+    """Return the distributions; every interval at a glance where the table shows only some."""
+    initial = inputs.reliability["initial"] if inputs.reliability["estimator"] == "paper" else None
+    intervals = [(s.reliability, s.interval) for s in summaries if s.interval]
     return [
-        (f"The {_END_ROWS} most reliable annotators", False, rows[:_END_ROWS]),
-        (f"{count(min(len(middle), _MIDDLE_ROWS), 'annotator')} in between", True, middle[:_MIDDLE_ROWS]),
-        (f"The {_END_ROWS} least reliable annotators", False, rows[-_END_ROWS:]),
+        *([interval_plot(intervals)] if len(summaries) > 2 * END_ROWS and intervals else []),
+        reliability_histogram([summary.reliability for summary in summaries], initial),
+        posterior_histogram(inputs.labels["posterior"].to_numpy()),
     ]
-
-
-def _distributions(inputs: ReportInputs, values: list[float]) -> list[Figure]:
-    initial = None if inputs.reliability["estimator"] == "none" else inputs.reliability["initial"]
-    return [reliability_histogram(values, initial), posterior_histogram(inputs.labels["posterior"].to_numpy())]
 
 
 def _pairs(labels: pd.DataFrame, summaries: list[AnnotatorSummary]) -> PairwiseAgreement | None:

@@ -1,6 +1,7 @@
 """What the report says in numbers: pure computations on the labels of a training run; no files, figures or words."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,20 @@ Matrix = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class AnnotatorSummary:
-    """One annotator: the learnt reliability beside what can be counted without any model."""
+    """One annotator: the estimated reliability beside what can be counted without any model.
+
+    The fields of reliability.json keep their names and meanings (repo.reliability.estimate); the others are counted
+    here. `interval` is None where nothing was estimated, `first_preference` and its interval with one coin.
+    """
 
     annotator_id: str
     reliability: float
+    interval: tuple[float, float] | None
     annotations: int
+    first_preference: float | None
+    first_preference_interval: tuple[float, float] | None
+    pinned: bool
+    known_before: bool
     mean_posterior: float | None
     doubtful: int
     agreement_with_majority: float | None
@@ -97,7 +107,12 @@ def annotator_summaries(reliability: dict[str, Any], labels: pd.DataFrame) -> li
             AnnotatorSummary(
                 annotator_id=name,
                 reliability=entry["reliability"],
+                interval=_bounds(entry["interval"]),
                 annotations=entry["annotations"],
+                first_preference=entry["first_preference"],
+                first_preference_interval=_bounds(entry["first_preference_interval"]),
+                pinned=entry["pinned"],
+                known_before=entry["known_before"],
                 mean_posterior=float(posteriors[name]) if name in posteriors.index else None,
                 doubtful=int(doubtful.get(name, 0)),
                 agreement_with_majority=with_majority,
@@ -124,10 +139,13 @@ def pairwise_agreement(labels: pd.DataFrame, annotators: list[str]) -> PairwiseA
     return PairwiseAgreement(annotators, agreement, shared)
 
 
-def doubtful_labels(labels: pd.DataFrame, summaries: list[AnnotatorSummary]) -> list[dict[str, Any]]:
+def doubtful_labels(
+    labels: pd.DataFrame, summaries: list[AnnotatorSummary], classes: tuple[str, str] | None = None
+) -> list[dict[str, Any]]:
     """Return every doubtful label as a JSON-ready record, the least believed first.
 
-    `others_agree` and `others_disagree` count the other annotators who judged the same comparison.
+    `others_agree` and `others_disagree` count the other annotators who judged the same comparison; `margin` is None
+    where there was no model. With the names of both classes, `label` is the name of the one that the annotator chose.
     """
     reliability = {summary.annotator_id: summary.reliability for summary in summaries}
     table = votes(labels)
@@ -135,7 +153,11 @@ def doubtful_labels(labels: pd.DataFrame, summaries: list[AnnotatorSummary]) -> 
     counts = Counter(zip(table["comparison_id"], side, strict=True))
     own = dict(zip(zip(table["comparison_id"], table["annotator_id"], strict=True), side, strict=True))
     rows = labels[is_doubtful(labels)].sort_values(["posterior", "file", "line"], kind="stable")
-    return [_record(row, reliability, counts, own) for row in rows.to_dict("records")]
+    records = [_record(row, reliability, counts, own) for row in rows.to_dict("records")]
+    if classes is None:
+        return records
+    name = dict(zip("ab", map(encodable, classes), strict=True))
+    return [{**record, "label": name[record["preference"]]} for record in records]
 
 
 def mostly_initial(annotations: int, epochs: float, step_size: float) -> bool:
@@ -150,6 +172,10 @@ def _agreement(table: pd.DataFrame, truth: "pd.Series[float]") -> pd.DataFrame:
     """Mean over comparisons of (1 + vote · truth) / 2, where truth is ±1."""
     scores = pd.DataFrame({"annotator_id": table["annotator_id"], "score": (1 + table["vote"] * truth) / 2})[truth != 0]
     return scores.groupby("annotator_id").agg(agreement=("score", "mean"), comparisons=("score", "size"))
+
+
+def _bounds(interval: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if interval is None else (interval[0], interval[1])
 
 
 def _entry(agreement: dict[Any, dict[Any, Any]], name: str) -> tuple[float | None, int]:
@@ -175,7 +201,7 @@ def _record(
 
     return {
         "posterior": float(row["posterior"]),
-        "margin": float(row["margin"]),
+        "margin": float(row["margin"]) if np.isfinite(row["margin"]) else None,
         "annotator_id": annotator,
         "reliability": reliability.get(annotator),
         "comparison_id": comparison,

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _UNSHOWABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -63,3 +64,15 @@ def percent(share: float) -> str:
     if rounded == 100 and share < 1:
         return ">99%"
     return f"{rounded}%"
+
+
+def interval(bounds: Sequence[float]) -> str:
+    """Return '0.91–0.97'; three decimals where two would hide the width."""
+    low, high = bounds
+    digits = 2 if high - low >= 0.015 else 3
+    return f"{low:.{digits}f}–{high:.{digits}f}"
+
+
+def signed(value: float) -> str:
+    """Return '+0.12', '−0.12' or '0.00'."""
+    return f"{value:+.2f}".replace("-", "−") if abs(value) >= 0.005 else "0.00"

@@ -1,6 +1,7 @@
 """The policy as an MLflow model that carries its annotators' reliabilities."""
 
 import logging
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,11 +21,19 @@ from repo.tracking.step_run import StepRun
 RELIABILITY_FILE = "reliability.json"
 """Every annotator's reliability, beside the MLmodel file."""
 
+STATE_FILE = "reliability_state.json"
+"""The same as the next training's prior; not there after plain training."""
+
 _REQUIREMENTS = ("torch", "transformers", "accelerate", "safetensors")
 
 
 def log_policy(
-    step_run: StepRun, policy_dir: Path, name: str, reliability: Mapping[str, Any], details: Mapping[str, str | float]
+    step_run: StepRun,
+    policy_dir: Path,
+    name: str,
+    reliability: Mapping[str, Any],
+    details: Mapping[str, str | float],
+    state: Path | None = None,
 ) -> Pointer:
     """Keep a Hugging Face directory as an MLflow model of the step's run.
 
@@ -37,6 +46,7 @@ def log_policy(
         name: the model's name in the run.
         reliability: the content of reliability.json.
         details: flat facts about the training (loss, base, …): kept in the MLmodel metadata and as the model's tags.
+        state: reliability_state.json, where there is one.
 
     Returns:
         `models:/MODEL_ID` and the digest of the model.
@@ -58,6 +68,8 @@ def log_policy(
             summary = {**reliability_summary(reliability), "reliability_digest": tree_digest(reliability_file)}
             _stage(staged, policy_dir, model.model_id, step_run.run_id, {**summary, **details})
             reliability_file.rename(staged / RELIABILITY_FILE)
+            if state is not None:
+                shutil.copyfile(state, staged / STATE_FILE)
             digest = content_digest(staged)
             client.log_model_artifacts(model.model_id, str(staged))
     except BaseException:
@@ -69,15 +81,30 @@ def log_policy(
 
 
 def reliability_summary(reliability: Mapping[str, Any]) -> dict[str, str | float]:
-    """Return reliability.json in a few flat facts, for MLmodel metadata (names start with `reliability_`)."""
+    """Return reliability.json in a few flat facts, for MLmodel metadata (names start with `reliability_`).
+
+    `reliability_interval_width_median` is over annotators who were estimated, and absent where none was.
+    """
     values = [annotator["reliability"] for annotator in reliability["annotators"]]
+    widths = [
+        annotator["interval"][1] - annotator["interval"][0]
+        for annotator in reliability["annotators"]
+        if annotator["interval"] and not annotator["pinned"]
+    ]
     quantiles = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
     return {
         "reliability_estimator": reliability["estimator"],
+        "reliability_calibrated": str(reliability["calibrated"]).lower(),
+        "reliability_temperature": reliability["calibration"]["temperature"],
+        "reliability_margins": reliability["margins"],
+        "reliability_coins": reliability["coins"],
         "reliability_initial": reliability["initial"],
         "reliability_annotators": len(values),
         "reliability_mean": float(np.mean(values)),
         **{f"reliability_{key}": float(np.quantile(values, share)) for key, share in quantiles.items()},
+        "reliability_confidence": reliability["confidence"],
+        **({"reliability_interval_width_median": float(np.median(widths))} if widths else {}),
+        "reliability_warnings": len(reliability["warnings"]),
     }
 
 

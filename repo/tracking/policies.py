@@ -4,14 +4,19 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import mlflow
 import yaml
+from mlflow.exceptions import MlflowException
 
 from repo.errors import UserError
+from repo.reliability.state import load_state
 from repo.tracking.handover import Pointer, fetch
+from repo.tracking.models import STATE_FILE
 from repo.tracking.registry import ModelInfo
 
 if TYPE_CHECKING:
     from repo.evaluation.evaluation import PolicySource
+    from repo.reliability.state import ReliabilityState
 
 _TINY = "tiny"
 
@@ -36,6 +41,28 @@ def policy_details(training: dict[str, Any], record: Pointer, model: str, data_d
         "registered_name": model,
         "data_digest": data_digest,
     }
+
+
+def prior_state_of(uri: str) -> "ReliabilityState":
+    """Fetch what a training found about its annotators: from a registered model, or from a file.
+
+    Args:
+        uri: models:/NAME@ALIAS, models:/NAME/VERSION, or the path of a reliability_state.json.
+
+    Raises:
+        UserError: there is no such model or file, or it is not what it should be.
+    """
+    if not uri.startswith("models:/"):
+        return load_state(uri)
+    try:
+        path = mlflow.artifacts.download_artifacts(f"{uri}/{STATE_FILE}")
+    except (MlflowException, OSError) as error:
+        raise UserError(
+            f"reliability.prior_state: {uri} holds no {STATE_FILE}: {error}",
+            "name a version that was trained with an estimator, for example models:/repo-policy@champion; "
+            "`repo-pipeline models` lists them",
+        ) from None
+    return load_state(path)
 
 
 def policy_source(pointer: Pointer) -> "PolicySource":

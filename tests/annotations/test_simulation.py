@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from repo.annotations.simulation import simulate
+from repo.annotations.simulation import _HELPFUL, simulate
 from repo.settings import SimulationSettings
+
+SCALE_OF_MEAN_P_08 = 1.1
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,25 @@ def test_position_and_length_do_not_tell_which_is_better(rows: pd.DataFrame) -> 
     longer = once["response_a"].str.len() > once["response_b"].str.len()
     assert abs(first.mean() - 0.5) < 0.05
     assert abs((longer == first).mean() - 0.5) < 0.1
+
+
+def test_with_a_utility_scale_the_response_with_more_helpful_parts_is_better_by_bradley_terry() -> None:
+    rows = pd.DataFrame(
+        simulate(SimulationSettings(comparisons=4000, annotations_per_comparison=1, utility_scale=SCALE_OF_MEAN_P_08))
+    )
+    difference = rows["response_a"].map(helpful_parts) - rows["response_b"].map(helpful_parts)
+    gold = np.where(rows["gold"] == "a", 1, -1)
+    assert (difference != 0).all()
+    better_wins = gold == np.sign(difference)
+    assert abs(better_wins.mean() - 0.8) < 0.025
+    for size in (1, 2):
+        chosen = difference.abs() == size
+        p = 1 / (1 + np.exp(-SCALE_OF_MEAN_P_08 * size))
+        assert abs(better_wins[chosen].mean() - p) < 4 * np.sqrt(p * (1 - p) / chosen.sum())
+
+
+def helpful_parts(response: str) -> int:
+    return sum(sentence in response for part in _HELPFUL for sentence in part)
 
 
 def test_the_seed_decides_everything() -> None:

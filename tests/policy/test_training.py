@@ -117,8 +117,9 @@ def test_a_loss_of_your_own_needs_one_method(
             log_ratio = (pair.first - pair.reference_first) - (pair.second - pair.reference_second)
             return torch.relu(1 - self.beta * log_ratio)
 
-    result = train(annotations, small_settings, tmp_path, loss=Hinge())
-    assert result.history[-1]["loss"] < result.history[0]["loss"]
+    plain = changed(small_settings, reliability={"estimator": "none"})
+    result = train(annotations, plain, tmp_path, loss=Hinge())
+    assert result.history[-1]["rewards/margins"] > result.history[0]["rewards/margins"]
 
 
 def test_adapters_train_and_are_handed_on_merged(
@@ -149,3 +150,85 @@ def test_the_automatic_learning_rate_depends_on_what_is_trained(change: dict[str
 def test_a_model_path_that_does_not_exist_is_named(base: str) -> None:
     with pytest.raises(UserError, match=re.escape(base)):
         load_policy(base)
+
+
+@pytest.mark.parametrize("estimator", ["incremental", "paper"])
+def test_every_estimator_trains(
+    estimator: str, annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
+) -> None:
+    result = train(annotations, changed(small_settings, reliability={"estimator": estimator}), tmp_path)
+    assert result.reliability["estimator"] == estimator
+    assert result.reliability["calibrated"] == (estimator != "paper")
+    assert all(0 < row["reliability"] < 1 for row in result.reliability["annotators"])
+    assert len({row["reliability"] for row in result.reliability["annotators"]}) > 1
+
+
+def test_the_papers_rule_reports_the_moving_average_itself(
+    annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
+) -> None:
+    result = train(annotations, changed(small_settings, reliability={"estimator": "paper"}), tmp_path)
+    mean = sum(row["reliability"] for row in result.reliability["annotators"]) / len(result.reliability["annotators"])
+    assert mean == pytest.approx(result.history[-1]["reliability/mean"], abs=1e-6)
+
+
+def test_the_final_estimates_stand_on_margins_from_before_each_update(
+    annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
+) -> None:
+    result = train(annotations, changed(small_settings, train={"epochs": 2}), tmp_path)
+    labels = pd.read_parquet(result.record / "posteriors.parquet")
+    assert result.reliability["margins"] in ("first_visit", "last_visit")
+    believed = result.reliability["margins"].removesuffix("_visit") + "_margin"
+    assert (labels["margin"] == labels[believed]).all()
+    assert (labels["first_margin"] != labels["last_margin"]).any()
+    # Nothing was learnt before the first batch: there the policy is its own reference.
+    first_batch = labels["first_margin"].abs().groupby(labels["comparison_id"]).max().nsmallest(8)
+    assert first_batch.max() < 1e-3
+
+
+def test_one_epoch_has_one_visit(trained: TrainingResult) -> None:
+    labels = pd.read_parquet(trained.record / "posteriors.parquet")
+    assert (labels["first_margin"] == labels["last_margin"]).all()
+
+
+def test_gold_and_pinned_annotators_are_anchors(
+    annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
+) -> None:
+    """Everybody lies but one; the pinned one and some gold say so before the policy has learnt anything."""
+    flipped = annotations.assign(preference=annotations["gold"].map({"a": "b", "b": "a"}))
+    known = flipped["comparison_id"].isin(flipped["comparison_id"].unique()[:12])
+    table = flipped.assign(gold=flipped["gold"].where(known, ""))
+    anchors = {"use_gold": True, "pinned": {"careful-1": 0.05}}
+    result = train(table, changed(small_settings, reliability=anchors), tmp_path)
+    found = {row["annotator_id"]: row for row in result.reliability["annotators"]}
+    assert found["careful-1"]["reliability"] == 0.05
+    assert found["careful-1"]["pinned"]
+    assert all(row["reliability"] < 0.2 for row in found.values())
+    assert result.reliability["anchors"]["gold_comparisons"] == 12
+    labels = pd.read_parquet(result.record / "posteriors.parquet")
+    assert (labels["posterior"] < 0.5).all()
+
+
+def test_the_next_training_starts_from_what_this_one_learnt(
+    trained: TrainingResult, annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
+) -> None:
+    again = changed(small_settings, reliability={"prior_state": str(trained.state), "forgetting": 0.5})
+    result = train(annotations, again, tmp_path)
+    assert result.reliability["prior"] == {"annotators": 10, "forgetting": 0.5}
+    before = {row["annotator_id"]: row["interval"] for row in trained.reliability["annotators"]}
+    assert all(row["known_before"] for row in result.reliability["annotators"])
+    narrower = [
+        row["interval"][1] - row["interval"][0] < before[row["annotator_id"]][1] - before[row["annotator_id"]][0]
+        for row in result.reliability["annotators"]
+    ]
+    assert sum(narrower) > 5
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "No such file"), ("{}", "schema version"), ("x", "JSON")])
+def test_a_prior_state_that_is_none_is_refused(
+    content: str | None, words: str, annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "state.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UserError, match=words):
+        train(annotations, changed(small_settings, reliability={"prior_state": str(file)}), tmp_path / "out")

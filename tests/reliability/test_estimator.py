@@ -13,7 +13,7 @@ from reliability_examples import World, dawid_skene, marginal_log_likelihood, wo
 
 import repo.reliability.estimator
 from repo.reliability.diagnostics import ReliabilityWarning
-from repo.reliability.em import PaperReliability, sums_by_annotator
+from repo.reliability.em import moving_average, posterior, sums_by_annotator
 from repo.reliability.em import posterior as equation_4
 from repo.reliability.estimator import AnnotatorReliability
 from repo.reliability.state import ReliabilityState
@@ -111,13 +111,13 @@ def test_incremental_ends_where_full_ends(coins: int) -> None:
 def test_paper_is_equations_4_and_7_batch_by_batch() -> None:
     w = world(6, votes=1)
     model = fitted(w, "margin", estimator="paper", calibrate=False, coins=1, batch_size=32)
-    rule = PaperReliability(len(w.eta))
+    eta = torch.full((len(w.eta),), 0.9, dtype=torch.float64)
     for begin in range(0, len(w.label), 32):
         rows = slice(begin, begin + 32)
         annotator = torch.tensor(w.annotator[rows])
-        posteriors = rule.posterior(torch.tensor((w.label * w.margin)[rows]), annotator)
-        rule.update(*sums_by_annotator(posteriors, annotator, len(w.eta)))
-    np.testing.assert_allclose(model.reliability_, rule.value, atol=1e-5)
+        posteriors = posterior(torch.tensor((w.label * w.margin)[rows]), eta[annotator])
+        eta = moving_average(eta, *sums_by_annotator(posteriors, annotator, len(w.eta)), step_size=0.1)
+    np.testing.assert_allclose(model.reliability_, eta, atol=1e-5)
 
 
 @pytest.mark.parametrize("coins", [1, 2])

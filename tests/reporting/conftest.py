@@ -1,14 +1,14 @@
 """One simulated report for all tests of the page."""
 
 import pytest
-from reporting_examples import TRUTH, report_inputs, simulated_labels
+from reporting_examples import TRUTH, simulated_labels, trained_inputs
 
 from repo.reporting.report import Report, ReportInputs, build_report
 
 
 @pytest.fixture(scope="session")
 def simulated() -> ReportInputs:
-    return report_inputs(simulated_labels(), true_reliability=TRUTH)
+    return trained_inputs(simulated_labels(), TRUTH)
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,14 @@ from xml.etree import ElementTree
 
 from reporting_examples import simulated_history
 
-from repo.reporting.figures import posterior_histogram, reliability_histogram, training_curves
+from repo.reporting.figures import interval_plot, posterior_histogram, reliability_histogram, training_curves
 
 
 def test_figures_are_well_formed_and_hold_no_link_id_clash_or_fixed_colour():
     figures = [
         reliability_histogram([0.2, 0.9], 0.9),
         posterior_histogram([0.1]),
+        interval_plot([(0.9, (0.8, 1.0)), (0.5, (0.4, 0.6)), (0.2, (0.1, 0.3))]),
         *training_curves(simulated_history()),
     ]
     ids = [name for figure in figures for name in re.findall(r' id="([^"]+)"', figure.svg)]
@@ -44,3 +45,15 @@ def test_a_long_history_is_thinned_says_so_and_keeps_its_last_step():
     assert "One in 5 logged steps" in curve.caption
     assert "at step 4999" in curve.alternative
     assert len(curve.svg) < 60_000
+
+
+def test_the_intervals_text_alternative_counts_who_is_better_like_and_worse_than_a_coin():
+    figure = interval_plot([(0.9, (0.8, 1.0)), (0.8, (0.6, 0.9)), (0.6, (0.5, 0.7)), (0.2, (0.1, 0.3))])
+    assert figure.alternative == "Intervals of 4 reliabilities: 2 lie above one half, 1 contain it, 1 lie below."
+
+
+def test_ten_thousand_intervals_are_thinned_and_the_figure_says_so():
+    figure = interval_plot([(1 - i / 10_000, (0.9 - i / 12_000, 1.0)) for i in range(10_000)])
+    assert "One in 25 annotators is drawn." in figure.caption
+    assert "Intervals of 10000 reliabilities" in figure.alternative
+    assert len(figure.svg) < 120_000

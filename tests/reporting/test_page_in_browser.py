@@ -3,7 +3,15 @@
 from pathlib import Path
 
 import pytest
-from reporting_examples import HOSTILE, hostile_inputs, report_inputs, simulated_labels, validation_result
+from reporting_examples import (
+    HOSTILE,
+    crowd_inputs,
+    hostile_crowd,
+    hostile_inputs,
+    simulated_labels,
+    trained_inputs,
+    validation_result,
+)
 
 from repo.files import write_text
 from repo.reporting.report import build_report, write_report
@@ -27,11 +35,14 @@ def browser():
 @pytest.fixture(scope="module")
 def addresses(report, tmp_path_factory):
     """name → file address of a page."""
-    crowd = {f"worker-{i:03}": 0.5 + i / 500 for i in range(227)}
+    many = {f"worker-{i:03}": 0.5 + i / 500 for i in range(227)}
     reports = {
         "simulated": report,
         "hostile": build_report(hostile_inputs()),
-        "crowd": build_report(report_inputs(simulated_labels(300, 3, crowd))),
+        "many": build_report(trained_inputs(simulated_labels(300, 3, many, first_bonus=0.4), coins=2)),
+        "one": build_report(trained_inputs(simulated_labels(60, 1, {"ann": 0.8}))),
+        "crowd": build_report(crowd_inputs()),
+        "hostile-crowd": build_report(hostile_crowd()),
     }
     directory = tmp_path_factory.mktemp("pages")
     for name, built in reports.items():
@@ -40,7 +51,7 @@ def addresses(report, tmp_path_factory):
     return {name: (directory / name / "report.html").as_uri() for name in [*reports, "validation"]}
 
 
-@pytest.mark.parametrize("name", ["simulated", "hostile", "crowd", "validation"])
+@pytest.mark.parametrize("name", ["simulated", "hostile", "many", "one", "crowd", "hostile-crowd", "validation"])
 @pytest.mark.parametrize("width", [390, 1400])
 def test_a_page_opens_quietly_alone_and_fits_its_window(browser, addresses, name, width):
     requests, complaints = [], []
@@ -75,8 +86,35 @@ def test_figures_and_tables_can_be_read_without_seeing_them(browser, addresses):
     assert all(page.locator(".drawing").evaluate_all("all => all.map(d => d.getAttribute('aria-label').length > 40)"))
     assert page.get_by_role("columnheader", name="Reliability", exact=True).count() == 1
     assert page.get_by_role("rowheader", name="adversarial-1").count() == 2
+    assert page.get_by_role("columnheader", name="90% interval").count() == 1
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.close()
+
+
+def test_a_drawn_interval_and_its_estimate_lie_where_the_numbers_say(browser, addresses):
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.goto(addresses["simulated"])
+    row = page.locator("table.annotators tbody tr").last
+    ends = """row => {
+      const box = selector => row.querySelector(selector).getBoundingClientRect();
+      const scale = box('.scale'), band = box('.scale i'), dot = box('.scale u');
+      return [band.left, band.right, (dot.left + dot.right) / 2].map(x => (x - scale.left) / scale.width);
+    }"""
+    low, high, value = row.evaluate(ends)
+    shown = [float(number) for number in row.locator("td").nth(1).inner_text().split("–")]
+    assert [low, high] == pytest.approx(shown, abs=0.01)
+    assert value == pytest.approx(float(row.locator(".value").inner_text()), abs=0.01)
+    page.close()
+
+
+@pytest.mark.parametrize("name", ["simulated", "many", "crowd", "hostile-crowd"])
+def test_no_table_is_cut_where_the_page_is_printed(browser, addresses, name):
+    page = browser.new_page(viewport={"width": 688, "height": 1000})  # A4 less the margins
+    page.emulate_media(media="print")
+    page.goto(addresses[name])
+    assert page.locator("nav").is_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 688
     page.close()
 
 

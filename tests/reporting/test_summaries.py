@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reporting_examples import label, reliability_json
+from reporting_examples import label, record_of
 
 from repo.reporting.summaries import (
     agreement_with_majority,
@@ -33,7 +33,7 @@ THREE = table(
 
 
 def summary_of(labels, name):
-    return next(s for s in annotator_summaries(reliability_json(labels), labels) if s.annotator_id == name)
+    return next(s for s in annotator_summaries(record_of(labels), labels) if s.annotator_id == name)
 
 
 def test_agreement_with_the_majority_of_the_others_by_hand():
@@ -72,22 +72,29 @@ def test_a_split_tie_agrees_by_one_half_and_decides_no_majority():
     assert result == {"ann": 0.5, "bob": 1.0, "cy": 1.0}
 
 
-def test_summaries_are_sorted_and_carry_posteriors_and_doubts():
-    summaries = annotator_summaries(reliability_json(THREE), THREE)
-    assert [s.annotator_id for s in summaries] == ["ann", "bob", "cy"]
-    assert summaries[1].mean_posterior == pytest.approx(0.6)
-    assert [s.doubtful for s in summaries] == [0, 1, 1]
+def test_summaries_are_sorted_and_carry_estimates_posteriors_and_doubts():
+    record = record_of(THREE, coins=2, pinned={"ann": 0.8})
+    summaries = annotator_summaries({**record, "annotators": record["annotators"][::-1]}, THREE)
+    assert [s.annotator_id for s in summaries] == [entry["annotator_id"] for entry in record["annotators"]]
+    for summary, entry in zip(summaries, record["annotators"], strict=True):
+        own = THREE[THREE["annotator_id"] == summary.annotator_id]["posterior"]
+        assert summary.mean_posterior == pytest.approx(own.mean())
+        assert summary.doubtful == (own < 0.5).sum()
+        assert summary.interval == tuple(entry["interval"])
+        assert summary.first_preference_interval == tuple(entry["first_preference_interval"])
+        assert (summary.pinned, summary.known_before) == (summary.annotator_id == "ann", False)
 
 
-def test_an_annotator_without_training_labels_keeps_the_reliability_alone():
-    reliability = reliability_json(THREE)
-    reliability["annotators"].append({"annotator_id": "new", "reliability": 0.9, "annotations": 0})
-    new = next(s for s in annotator_summaries(reliability, THREE) if s.annotator_id == "new")
+def test_an_annotator_without_training_labels_keeps_the_estimate_alone():
+    record = record_of(THREE)
+    unseen = {**record["annotators"][0], "annotator_id": "new", "annotations": 0}
+    summaries = annotator_summaries({**record, "annotators": [*record["annotators"], unseen]}, THREE)
+    new = next(s for s in summaries if s.annotator_id == "new")
     assert (new.mean_posterior, new.doubtful, new.agreement_with_majority) == (None, 0, None)
 
 
 def test_doubtful_labels_come_least_believed_first_with_the_others_counted():
-    reliability = annotator_summaries(reliability_json(THREE), THREE)
+    reliability = annotator_summaries(record_of(THREE), THREE)
     first, second = doubtful_labels(THREE, reliability)
     assert (first["annotator_id"], first["posterior"]) == ("cy", 0.3)
     assert (first["others_agree"], first["others_disagree"]) == (0, 2)
@@ -98,15 +105,21 @@ def test_doubtful_labels_come_least_believed_first_with_the_others_counted():
 
 def test_a_posterior_of_exactly_one_half_is_not_doubtful():
     labels = table(("c1", "ann", "a", 0.5), ("c2", "ann", "a", np.nextafter(0.5, 0)))
-    found = doubtful_labels(labels, annotator_summaries(reliability_json(labels), labels))
+    found = doubtful_labels(labels, annotator_summaries(record_of(labels), labels))
     assert [row["comparison_id"] for row in found] == ["c2"]
+
+
+def test_a_doubtful_label_bears_its_classs_name_and_no_margin_where_there_was_no_model():
+    row = table(label("t1", "ann", "b", 0.1, margin=np.nan))
+    (found,) = doubtful_labels(row, annotator_summaries(record_of(row), row), ("yes", "no"))
+    assert (found["preference"], found["label"], found["margin"]) == ("b", "no", None)
 
 
 def test_messages_are_shown_as_roles_and_contents():
     messages = '[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]'
     answer = '[{"role": "assistant", "content": "x"}]'
     row = label("c1", "ann", "a", 0.1, messages=True, prompt=messages, response_a=answer, response_b=answer)
-    (found,) = doubtful_labels(table(row), annotator_summaries(reliability_json(table(row)), table(row)))
+    (found,) = doubtful_labels(table(row), annotator_summaries(record_of(table(row)), table(row)))
     assert (found["prompt"], found["chosen"]) == ("user: Hi\nassistant: Hello", "assistant: x")
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repo.reporting.text import count, cut, encodable, invisible, percent, short, showable
+from repo.reporting.text import count, cut, encodable, interval, invisible, percent, short, showable, signed
 
 
 @given(st.text(st.characters()))
@@ -55,3 +55,15 @@ def test_counts_agree_with_their_noun():
         "1,300 labels",
         "2 rows were",
     )
+
+
+@pytest.mark.parametrize(
+    ("bounds", "shown"),
+    [((0.912, 0.968), "0.91–0.97"), ((0.951, 0.9589), "0.951–0.959"), ((0, 1), "0.00–1.00"), ([0.5, 0.6], "0.50–0.60")],
+)
+def test_an_interval_has_as_many_decimals_as_its_width_needs(bounds, shown):
+    assert interval(bounds) == shown
+
+
+def test_a_signed_number_has_a_real_minus_and_no_signed_zero():
+    assert [signed(x) for x in (0.123, -0.1, 0.004, -0.004, 0)] == ["+0.12", "−0.10", "0.00", "0.00", "0.00"]

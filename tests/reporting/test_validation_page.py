@@ -1,7 +1,5 @@
-import re
-
 import pytest
-from reporting_examples import BAD_ROWS, HOSTILE, OVERLAP, validation_result
+from reporting_examples import BAD_ROWS, HOSTILE, OVERLAP, text_of, validation_result
 
 from repo.annotations.validation import ExpectationOutcome
 from repo.reporting.validation_page import render_validation
@@ -14,11 +12,6 @@ FAILED = ExpectationOutcome(
     bound="at least 10",
     advice="Collect more comparisons.",
 )
-
-
-def text_of(html):
-    body = re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", body))
 
 
 def test_a_passed_batch_says_so_with_its_counts_and_warnings():

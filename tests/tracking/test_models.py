@@ -11,15 +11,34 @@ from repo.tracking.models import log_policy, reliability_summary
 from repo.tracking.registry import promote, register
 from repo.tracking.runs import step
 
+
+def annotator(name, reliability, interval, pinned=False):
+    return {
+        "annotator_id": name,
+        "reliability": reliability,
+        "interval": interval,
+        "annotations": 40,
+        "first_preference": None,
+        "first_preference_interval": None,
+        "pinned": pinned,
+        "known_before": False,
+    }
+
+
 RELIABILITY = {
-    "schema_version": 1,
-    "estimator": "paper",
+    "schema_version": 2,
+    "estimator": "full",
+    "calibrated": True,
+    "coins": 1,
     "initial": 0.9,
-    "step_size": 0.1,
+    "confidence": 0.9,
+    "margins": "first_visit",
+    "calibration": {"temperature": 2.5, "intercept": 0.0},
+    "warnings": ["not converged"],
     "annotators": [
-        {"annotator_id": "careful", "reliability": 0.95, "annotations": 40},
-        {"annotator_id": "hasty", "reliability": 0.75, "annotations": 30},
-        {"annotator_id": "adversarial", "reliability": 0.10, "annotations": 20},
+        annotator("careful", 0.95, [0.9, 0.98]),
+        annotator("hasty", 0.75, [0.6, 0.8]),
+        annotator("adversarial", 0.10, [0.05, 0.35]),
     ],
 }
 
@@ -54,12 +73,28 @@ def logged(parent, policy_dir):
 
 def test_the_summary_tells_the_reliabilities_in_flat_facts():
     summary = reliability_summary(RELIABILITY)
-    assert summary["reliability_estimator"] == "paper"
+    assert summary["reliability_estimator"] == "full"
+    assert summary["reliability_calibrated"] == "true"
+    assert summary["reliability_temperature"] == 2.5
+    assert summary["reliability_margins"] == "first_visit"
+    assert summary["reliability_coins"] == 1
     assert summary["reliability_initial"] == 0.9
     assert summary["reliability_annotators"] == 3
     assert summary["reliability_mean"] == pytest.approx(0.6)
     assert (summary["reliability_min"], summary["reliability_median"], summary["reliability_max"]) == (0.1, 0.75, 0.95)
     assert summary["reliability_q25"] == pytest.approx(0.425)
+    assert summary["reliability_confidence"] == 0.9
+    assert summary["reliability_interval_width_median"] == pytest.approx(0.2)
+    assert summary["reliability_warnings"] == 1
+    assert all(type(value) in (str, int, float) for value in summary.values())
+
+
+def test_pinned_annotators_and_plain_training_have_no_interval_width():
+    pinned = annotator("pinned", 0.8, [0.8, 0.8], pinned=True)
+    with_pinned = reliability_summary({**RELIABILITY, "annotators": [*RELIABILITY["annotators"], pinned]})
+    assert with_pinned["reliability_interval_width_median"] == pytest.approx(0.2)
+    plain = {**RELIABILITY, "estimator": "none", "annotators": [annotator("careful", 1.0, None)]}
+    assert "reliability_interval_width_median" not in reliability_summary(plain)
 
 
 def test_the_model_carries_its_reliabilities(logged):

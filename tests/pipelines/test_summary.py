@@ -1,0 +1,62 @@
+import pytest
+
+from pipelines.summary import _reliabilities, warning_lines
+
+
+def annotator(name, reliability, interval=(0.9, 0.97), **changes):
+    return {
+        "annotator_id": name,
+        "reliability": reliability,
+        "interval": interval and list(interval),
+        "annotations": 1200,
+        "first_preference": None,
+        "pinned": False,
+        "agreement_with_majority": 0.9,
+        **changes,
+    }
+
+
+def record(*annotators, coins=1):
+    return {"coins": coins, "confidence": 0.9, "annotators": list(annotators)}
+
+
+def test_the_table_shows_intervals_beside_the_truth():
+    found = record(annotator("careful", 0.95), annotator("hasty", 0.7, (0.6, 0.8)))
+    assert _reliabilities(found, {"careful": 0.9, "hasty": 0.8}) == [
+        "annotator  reliability  90% interval  true   agrees with majority  labels",
+        "careful    0.950        0.90–0.97     0.900  0.900                 1,200",
+        "hasty      0.700        0.60–0.80     0.800  0.900                 1,200",
+        "mean absolute error: 0.075",
+    ]
+
+
+def test_pinned_and_unestimated_annotators_have_no_interval():
+    head, pinned, plain = _reliabilities(record(annotator("p", 0.8, pinned=True), annotator("n", 1.0, None)), {})
+    assert head.split("  ")[-1] == "labels"
+    assert pinned.split() == ["p", "0.800", "pinned", "0.900", "1,200"]
+    assert plain.split() == ["n", "1.000", "0.900", "1,200"]
+
+
+def test_the_preference_for_the_first_answer_is_a_column_only_with_two_coins():
+    two = record(annotator("adversarial-number-1", 0.2, (0.15, 0.25), first_preference=-0.123), coins=2)
+    lines = _reliabilities(two, {"adversarial-number-1": 0.2})
+    assert lines[0].endswith("prefers first")
+    assert lines[1].endswith("−0.12")
+    assert max(map(len, lines)) <= 100
+    assert "prefers first" not in _reliabilities(record(annotator("a", 0.9)), {})[0]
+
+
+def test_only_both_ends_of_many_annotators_are_printed():
+    lines = _reliabilities(record(*[annotator(f"k{i}", 0.9) for i in range(50)]), {})
+    assert len(lines) == 22
+    assert lines[11].startswith("… 30 more …")
+
+
+@pytest.mark.parametrize("bad", ["\x1b[31m", "\n", "\u202e"])
+def test_warnings_are_wrapped_and_cannot_break_the_terminal(bad):
+    lines = warning_lines(["short", "mirror image? " + "average reliability is below one half " * 5 + bad + "end"])
+    assert lines[0] == "warning: short"
+    assert lines[1].startswith("warning: mirror image?")
+    assert all(len(line) <= 100 and line.isprintable() for line in lines)
+    assert all(line.startswith("  ") for line in lines[2:])
+    assert "?" in lines[-1]
