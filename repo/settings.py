@@ -136,8 +136,8 @@ class ReliabilitySettings(Section):
 
     estimator: Literal["full", "incremental", "paper", "none"] = Field(
         "full",
-        description="full: RE-PO Eq. 6 by comparison; incremental: the same by running sums; paper: Eq. 4 and 7; "
-        "none: every label is believed (plain training)",
+        description="full: RE-PO Eq. 6 by comparison, and Eq. 7 while training; incremental: the same by running sums; "
+        "paper: Eq. 4 and 7 alone; none: every label is believed (plain training)",
     )
     calibrate: Literal["auto"] | bool = Field(
         "auto", description="final estimates: fit the margins' temperature; auto: except by the paper's rule"
@@ -146,8 +146,7 @@ class ReliabilitySettings(Section):
         "auto", description="2: one η by which position is right, which shows position bias; auto: what the data prefer"
     )
     initial: float = Field(0.9, gt=0, lt=1, description="η₀, every annotator's reliability at the start")
-    step_size: float = Field(0.1, gt=0, le=1, description="α of the moving average in RE-PO Eq. 7 (paper)")
-    refreshes: int = Field(20, ge=1, description="full: times an epoch that EM runs on the margins so far")
+    step_size: float = Field(0.1, gt=0, le=1, description="α of the moving average in RE-PO Eq. 7")
     margins: Literal["auto", "first_visit", "last_visit"] = Field(
         "auto",
         description="margins the final estimates stand on; auto: the last visit's, or the first's where the policy has "

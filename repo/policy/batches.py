@@ -12,7 +12,6 @@ from torch import Tensor
 
 from repo.errors import UserError
 from repo.policy.tokenization import EncodedComparison, encode_comparisons
-from repo.reliability.estimate import positions_known
 
 Integers = npt.NDArray[np.int64]
 
@@ -37,7 +36,6 @@ class PreferenceData:
         annotator: index into `annotators`, shape [N].
         annotators: annotator ids.
         prefers_a: the vote, bool, shape [N].
-        position: +1 where response a was displayed first, −1 where b was; all +1 unless known of every row; shape [N].
         weight: ½ for half of a split tie, else 1, shape [N].
         counts: annotator id → what was truncated and dropped.
     """
@@ -48,7 +46,6 @@ class PreferenceData:
     annotator: Integers
     annotators: list[str]
     prefers_a: npt.NDArray[np.bool_]
-    position: Integers
     weight: npt.NDArray[np.float64]
     counts: dict[str, TokenCounts]
 
@@ -89,7 +86,6 @@ def prepare(annotations: pd.DataFrame, tokenizer: Any, max_length: int, max_prom
         annotator=annotator.astype(np.int64),
         annotators=[str(a) for a in annotators],
         prefers_a=(table["preference"] == "a").to_numpy(dtype=bool),
-        position=np.where(positions_known(table) & (table["shown_first"] == "b").to_numpy(dtype=bool), -1, 1),
         weight=table["weight"].to_numpy(dtype=np.float64),
         counts=counts,
     )

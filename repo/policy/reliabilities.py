@@ -2,27 +2,19 @@
 
 import warnings
 from collections.abc import Hashable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from repo.policy.batches import Integers, PreferenceData, epoch_batches
 from repo.reliability.diagnostics import ReliabilityWarning
 from repo.reliability.estimate import Estimate, estimate, estimator_of, votes_of
 from repo.reliability.estimator import AnnotatorReliability
 from repo.reliability.fitting import prior_counts, start
-from repo.reliability.in_training import (
-    Estimator,
-    FullReliability,
-    FullTrust,
-    IncrementalReliability,
-    PaperReliability,
-    Refit,
-)
-from repo.reliability.state import AnnotatorRecord, ReliabilityState
+from repo.reliability.in_training import Estimator, FullTrust, IncrementalReliability, MovingReliability
+from repo.reliability.state import ReliabilityState
 from repo.reliability.visits import LATE, memorisation
 from repo.settings import ReliabilitySettings
 
@@ -54,53 +46,39 @@ def make_estimator(
     """
     if settings.estimator == "none":
         return FullTrust(len(data.annotators))
-    if settings.estimator == "full":
-        return FullReliability(len(data.annotators), _refit(settings, data, gold, state))
+    fixed = torch.tensor([name in settings.pinned for name in data.annotators])
     names: list[Hashable] = list(data.annotators)
     one_coin = None if state is None else state.one_coin().faded(settings.forgetting)
     prior = prior_counts(names, 1, settings.initial, settings.prior_strength, one_coin)
-    first = start(names, prior, settings.prior_strength, settings.initial, settings.pinned)[:, 0]
-    fixed = torch.tensor([name in settings.pinned for name in names])
     if settings.estimator == "paper":
-        return PaperReliability(torch.from_numpy(first), fixed, settings.step_size)
-    known = torch.where(fixed, torch.from_numpy(first), torch.nan)
-    return IncrementalReliability(torch.from_numpy(prior[:, 0]), known, len(data.table))
-
-
-def _refit(
-    settings: ReliabilitySettings, data: PreferenceData, gold: Integers, state: ReliabilityState | None
-) -> Refit:
-    """Return EM on all training labels with the margins so far; annotators and comparisons go by number, which is fast.
-
-    The margins count as they are: calibrated while the policy is still learning they harden early mistakes, and cost
-    clean accuracy (docs/reliability.md). The prior has mean η₀: annotators of whom the data say nothing keep it.
-    """
-    number = {name: k for k, name in enumerate(data.annotators)}
-    known = None
-    if state is not None:
-        records: dict[Hashable, AnnotatorRecord] = {
-            number[str(name)]: record for name, record in state.annotators.items() if str(name) in number
-        }
-        known = replace(state, annotators=records)
-    estimator = estimator_of(
-        settings,
-        calibrate=False,
-        pinned={number[name]: eta for name, eta in settings.pinned.items() if name in number},
-        prior_mean=settings.initial,
-        tolerance=1e-4,
-        max_iterations=100,
+        first = start(names, prior, settings.prior_strength, settings.initial, settings.pinned)[:, 0]
+        return MovingReliability(torch.tensor(first), fixed, settings.step_size, shared=False)
+    votes = _votes_alone(settings, data, gold, one_coin)
+    eta = torch.tensor(votes.reliability_)
+    if settings.estimator == "full":
+        return MovingReliability(eta, fixed, settings.step_size, shared=True)
+    return IncrementalReliability(
+        annotator=torch.tensor(data.annotator),
+        weight=torch.tensor(data.weight),
+        w=torch.tensor(votes.posterior()),
+        prior=torch.tensor(prior[:, 0]),
+        pinned=torch.where(fixed, eta, torch.nan),
     )
-    arrays = votes_of(data.table, False) | {"annotator": data.annotator, "comparison": data.comparison}
+
+
+def _votes_alone(
+    settings: ReliabilitySettings, data: PreferenceData, gold: Integers, state: ReliabilityState | None
+) -> AnnotatorReliability:
+    """Return what votes, anchors and an earlier training say before any model: where several people judged the same
+    comparison, or some are known, that is much. The prior's mean is η₀: annotators of whom nothing is known keep it.
+    """
+    estimator = estimator_of(settings, estimator="full", calibrate=False, coins=1, prior_mean=settings.initial)
+    arrays = votes_of(data.table, False, np.zeros(len(data.table)))
     if gold.any():
         arrays["gold"] = gold[data.comparison]
-
-    def refit(margins: Tensor) -> AnnotatorReliability:
-        arrays["margin"] = margins.double().cpu().numpy()[data.comparison]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ReliabilityWarning)  # half-way results warn of what may pass
-            return estimator.fit(**arrays, prior_state=known, forgetting=settings.forgetting)
-
-    return refit
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReliabilityWarning)  # the final estimates warn
+        return estimator.fit(**arrays, prior_state=state)
 
 
 def final_estimate(
@@ -131,5 +109,7 @@ def final_estimate(
         given = dict(zip(data.annotators, trainer.estimator.value.tolist(), strict=True))
     found = estimate(data.table, settings, own * margin, visit, state, given)
     found.record["memorisation"] = {**asdict(measured), "found": measured.found}
+    if measured.found:
+        found.record["warnings"].append(measured.words(visit))
     labels = data.table.assign(margin=margin, first_margin=first, last_margin=last, posterior=found.posterior)
     return found, labels

@@ -34,7 +34,6 @@ class Trainer:
         data: tokenized comparisons with their annotations.
         loss: any preference loss.
         estimator: holds η; see repo.reliability.in_training.
-        refreshes: times an epoch that it sees all margins so far.
         m_step: which M-step for the policy.
         settings: optimiser, schedule, logging.
         learning_rate: peak learning rate.
@@ -48,7 +47,6 @@ class Trainer:
     data: PreferenceData
     loss: PreferenceLoss
     estimator: Estimator
-    refreshes: int
     m_step: MStep
     settings: TrainSettings
     learning_rate: float
@@ -70,7 +68,6 @@ class Trainer:
         self.estimator.to(device)
         self.annotator = torch.tensor(self.data.annotator, device=device)
         self.prefers_a = torch.tensor(self.data.prefers_a, device=device)
-        self.position = torch.tensor(self.data.position, device=device)
         self.weight = torch.tensor(self.data.weight, device=device, dtype=torch.float32)
         self.gold = torch.tensor(self.gold_comparisons, device=device)
         # S of "a is better" of each comparison at its first and at its last visit, before the update that saw it; 0
@@ -96,8 +93,6 @@ class Trainer:
             UserError: the loss, a gradient or a reliability stopped being finite.
         """
         done = self._restore()
-        if not done:
-            self.estimator.refresh(self.last_margins)
         with tqdm(total=self.total_steps, initial=done, desc="training", unit="step", disable=None) as progress:
             for epoch in range(done // self.steps_per_epoch, self.settings.epochs):
                 self._first_epoch = epoch == 0
@@ -152,7 +147,6 @@ class Trainer:
             comparison=within,
             annotator=self.annotator[rows],
             label=label,
-            position=self.position[rows],
             weight=self.weight[rows],
             gold=self.gold[places],
             margin=margin,
@@ -185,8 +179,6 @@ class Trainer:
         return {name: (share * value).sum() for name, value in values.items()}
 
     def _after_step(self, step: int) -> None:
-        if step % max(1, self.steps_per_epoch // self.refreshes) == 0:
-            self.estimator.refresh(self.last_margins)
         due = self.settings.checkpoint_every and step % self.settings.checkpoint_every == 0
         if due or step % self.settings.log_every == 0 or step == self.total_steps:
             self._log(step)

@@ -95,7 +95,6 @@ def train(
         data=data,
         loss=loss,
         estimator=make_estimator(settings.reliability, data, gold, prior_state),
-        refreshes=settings.reliability.refreshes,
         gold_comparisons=gold,
         # With every label believed, the weighted M-step is the plain loss itself (w = 1).
         m_step="weighted" if settings.reliability.estimator == "none" else settings.train.m_step,

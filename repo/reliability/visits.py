@@ -51,6 +51,19 @@ class Memorisation:
         """Whose margins to believe."""
         return "first_visit" if self.found else "last_visit"
 
+    def words(self, visit: Visit) -> str:
+        """Return the warning that memorisation deserves; `visit` is the one whose margins are in use."""
+        consequence = (
+            "the estimates stand on the first visit's margins, which know less but cannot repeat a label."
+            if visit == "first_visit"
+            else "the last visit's margins were asked for all the same: reliabilities may be too high."
+        )
+        return (
+            f"the policy has learnt labels by heart: its margins agreed with {self.first:.0%} of {self.labels:,} "
+            f"labels at the first visit, {self.last:.0%} at the last; {consequence} Fewer epochs or a lower learning "
+            "rate would help the policy too."
+        )
+
 
 def memorisation(first: Array, last: Array, late: Array) -> Memorisation:
     """Compare the margins of two visits.

@@ -1,6 +1,6 @@
 """Reliabilities while a policy trains: the same numbers as the equations and as the array estimator."""
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,11 +11,11 @@ from repo.reliability.em import moving_average, posterior, sums_by_annotator
 from repo.reliability.estimator import AnnotatorReliability
 from repo.reliability.in_training import (
     Estimator,
-    FullReliability,
     FullTrust,
     IncrementalReliability,
-    PaperReliability,
+    MovingReliability,
     Votes,
+    shared_posterior,
 )
 
 
@@ -31,36 +31,34 @@ def votes_of(w: World, gold: dict[int, int] | None = None) -> Votes:
         comparison=torch.from_numpy(w.comparison),
         annotator=torch.from_numpy(w.annotator),
         label=torch.from_numpy(w.label),
-        position=torch.from_numpy(w.position) if len(w.position) else torch.ones(len(w.label)),
         weight=torch.ones(len(w.label), dtype=torch.float64),
         gold=known,
         margin=margin,
     )
 
 
-def refit(w: World, **options: Any) -> Any:
-    arrays = w.arrays("comparison") | ({"position": w.position} if len(w.position) else {})
-
-    def fit(margins: torch.Tensor) -> AnnotatorReliability:
-        return AnnotatorReliability(**options).fit(**arrays, margin=margins.numpy()[w.comparison])
-
-    return fit
+def moving(w: World, shared: bool, pinned: int | None = None) -> MovingReliability:
+    fixed = torch.arange(len(w.eta)) == (-1 if pinned is None else pinned)
+    return MovingReliability(torch.full((len(w.eta),), 0.9), fixed, 0.1, shared)
 
 
-def paper(annotators: int, start: float = 0.9, step_size: float = 0.1) -> PaperReliability:
-    eta = torch.full((annotators,), start)
-    return PaperReliability(eta, torch.zeros(annotators, dtype=torch.bool), step_size)
+def incremental(w: World, strength: float = 1.0, pinned: int | None = None) -> IncrementalReliability:
+    prior = torch.tensor([[0.9 * strength, 0.1 * strength]]).repeat(len(w.eta), 1)
+    known = torch.where(torch.arange(len(w.eta)) == (-1 if pinned is None else pinned), 0.9, torch.nan)
+    rows = torch.full((len(w.label),), 0.9)
+    return IncrementalReliability(torch.from_numpy(w.annotator), torch.ones(len(w.label)), rows, prior, known)
 
 
-def incremental(w: World, strength: float = 1.0) -> IncrementalReliability:
-    annotators = len(w.eta)
-    prior = torch.tensor([[0.9 * strength, 0.1 * strength]]).repeat(annotators, 1)
-    return IncrementalReliability(prior, torch.full((annotators,), torch.nan), len(w.label))
+MAKE: dict[str, Callable[[World], Estimator]] = {
+    "paper": lambda w: moving(w, shared=False),
+    "full": lambda w: moving(w, shared=True),
+    "incremental": incremental,
+}
 
 
 def test_paper_is_equations_4_and_7() -> None:
     w = world(3)
-    votes, estimator = votes_of(w), paper(len(w.eta))
+    votes, estimator = votes_of(w), moving(w, shared=False)
     start = estimator.value
     got = estimator.posterior(votes)
     expected = posterior(torch.from_numpy(w.label * w.margin), start[votes.annotator])
@@ -72,16 +70,19 @@ def test_paper_is_equations_4_and_7() -> None:
     )
 
 
-@pytest.mark.parametrize("coins", [1, 2])
-def test_full_has_the_array_estimators_posterior(coins: int) -> None:
-    w = world(4)
-    fitted = refit(w, coins=coins, calibrate=False)
-    estimator = FullReliability(len(w.eta), fitted)
+def test_with_one_label_a_comparison_the_shared_posterior_is_equation_4() -> None:
+    w = world(3, votes=1)
     votes = votes_of(w)
-    estimator.refresh(votes.margin)
-    arrays = fitted(votes.margin)
-    np.testing.assert_allclose(estimator.posterior(votes), arrays.posterior(), atol=1e-9)
-    np.testing.assert_allclose(estimator.value, arrays.reliability_)
+    eta = torch.from_numpy(np.asarray(w.eta, float)).clamp(0.05, 0.95)
+    expected = posterior(torch.from_numpy(w.label * w.margin), eta[votes.annotator])
+    torch.testing.assert_close(shared_posterior(votes, eta), expected)
+
+
+def test_the_shared_posterior_is_the_array_estimators() -> None:
+    w = world(4)
+    fitted = AnnotatorReliability(coins=1, calibrate=False).fit(**w.arrays("comparison", "margin"))
+    got = shared_posterior(votes_of(w), torch.from_numpy(fitted.reliability_))
+    np.testing.assert_allclose(got, fitted.posterior(), atol=1e-9)
 
 
 def test_incremental_visits_end_where_full_em_ends() -> None:
@@ -104,16 +105,11 @@ def test_a_visit_replaces_the_old_share_of_the_sums() -> None:
     np.testing.assert_allclose(estimator.value, 0.8, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["paper", "full", "incremental"])
+@pytest.mark.parametrize("name", MAKE)
 def test_gold_comparisons_are_known(name: str) -> None:
     w = world(7, comparisons=10)
     votes = votes_of(w, gold={0: 1, 1: -1})
-    estimator: Estimator = {
-        "paper": lambda: paper(len(w.eta)),
-        "full": lambda: FullReliability(len(w.eta), refit(w, coins=1)),
-        "incremental": lambda: incremental(w),
-    }[name]()
-    got = estimator.posterior(votes)
+    got = MAKE[name](w).posterior(votes)
     for comparison, side in ((0, 1), (1, -1)):
         at = w.comparison == comparison
         np.testing.assert_array_equal(got[at], w.label[at] == side)
@@ -121,33 +117,20 @@ def test_gold_comparisons_are_known(name: str) -> None:
     assert ((rest > 0) & (rest < 1)).all()
 
 
-def test_pinned_annotators_keep_their_reliability() -> None:
+@pytest.mark.parametrize("make", [lambda w: moving(w, shared=True, pinned=0), lambda w: incremental(w, pinned=0)])
+def test_pinned_annotators_keep_their_reliability(make: Callable[[World], Estimator]) -> None:
     w = world(8)
-    votes = votes_of(w)
-    fixed = torch.zeros(len(w.eta), dtype=torch.bool)
-    fixed[0] = True
-    by_paper = PaperReliability(torch.full((len(w.eta),), 0.7), fixed, 0.5)
-    pinned = torch.where(fixed, 0.7, torch.nan)
-    by_sums = IncrementalReliability(torch.full((len(w.eta), 2), 0.5), pinned, len(w.label))
-    for estimator in (by_paper, by_sums):
-        estimator.observe(votes, torch.ones(len(w.label)))
-        estimator.update()
-        assert float(estimator.value[0]) == pytest.approx(0.7)
-        assert (estimator.value[1:] > 0.7).all()
+    estimator = make(w)
+    estimator.observe(votes_of(w), torch.ones(len(w.label)))
+    estimator.update()
+    assert float(estimator.value[0]) == pytest.approx(0.9)
+    assert (estimator.value[1:] > 0.905).all()
 
 
-@pytest.mark.parametrize("name", ["paper", "full", "incremental"])
+@pytest.mark.parametrize("name", MAKE)
 def test_a_restored_estimator_goes_on_like_the_first(name: str) -> None:
     w = world(9)
-    votes = votes_of(w)
-    make = {
-        "paper": lambda: paper(len(w.eta)),
-        "full": lambda: FullReliability(len(w.eta), refit(w, coins=1)),
-        "incremental": lambda: incremental(w),
-    }[name]
-    first: Estimator = make()
-    second: Estimator = make()
-    first.refresh(votes.margin)
+    votes, first, second = votes_of(w), MAKE[name](w), MAKE[name](w)
     first.observe(votes, first.posterior(votes))
     first.update()
     second.restore({key: value.clone() for key, value in first.state().items()})
