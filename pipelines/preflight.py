@@ -6,7 +6,7 @@ from repo.settings import Settings
 
 
 def check(data: str, settings: Settings) -> None:
-    """Check that the data, the policy and the loss exist.
+    """Check that the data, the policy, the loss and an earlier reliability state exist.
 
     Raises:
         UserError: one of them does not, or a pseudonym key is missing.
@@ -18,6 +18,11 @@ def check(data: str, settings: Settings) -> None:
         from repo.annotations.pseudonyms import pseudonym_key
 
         pseudonym_key()
+    earlier = settings.reliability.prior_state
+    if earlier and not earlier.startswith("models:/"):
+        from repo.reliability.state import load_state
+
+        load_state(earlier)
     from repo.policy.loading import check_base
     from repo.policy.losses import make_loss
 

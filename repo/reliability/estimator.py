@@ -27,7 +27,8 @@ from repo.reliability.fitting import (
     start_parameters,
 )
 from repo.reliability.information import log_temperature_variance, logit_variance
-from repo.reliability.mixture import mostly_single, population
+from repo.reliability.mixture import needed as mixture_needed
+from repo.reliability.mixture import population
 from repo.reliability.state import ReliabilityState
 from repo.reliability.votes import Votes, prepare
 
@@ -65,8 +66,8 @@ class AnnotatorReliability:
        w = ηp / (ηp + (1 − η)(1 − p)). With S = 0 it is Dawid & Skene's.
     3. M-step for η (RE-PO Eq. 6): η_k = (Σ w + prior_strength · prior_mean) / (n_k + prior_strength).
     4. M-step for (log c, b), where they are estimated: one guarded Newton step on the marginal likelihood. Where most
-       comparisons have a single vote, c is instead estimated before step 2 with every η integrated out (see
-       mixture.py): fitted jointly with many η_k on few votes each, c comes out too large.
+       comparisons have a single vote and annotators few each, c is instead estimated before step 2 with every η
+       integrated out (see mixture.py): fitted jointly with many η_k on few votes each, c comes out too large.
     5. Repeat 2–4 until no parameter moves by more than `tolerance`.
 
     Mirror image: (η, S, b) and (1 − η, −S, −b) explain the labels equally well. `gold` and `pinned` fix the sign;
@@ -318,7 +319,7 @@ class AnnotatorReliability:
         prevalence = votes.margin is None if self.prevalence is None else self.prevalence
         calibration = CalibrationPrior.of(votes, self.calibrate, prevalence)
         temperature, mean = None, 0.5 if self.prior_mean is None else self.prior_mean
-        if calibration.temperature and mostly_single(votes):
+        if calibration.temperature and mixture_needed(votes):
             known = np.array([self.pinned.get(identifier, self.initial) for identifier in votes.annotators])
             temperature, population_mean = population(votes, calibration, known, fixed)
             mean = population_mean if self.prior_mean is None else mean

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
@@ -51,17 +52,19 @@ def test_training_metrics_reach_mlflow_under_trl_s_names(client: MlflowClient) -
 
 
 def test_the_champion_loads_generates_and_carries_its_reliabilities(client: MlflowClient) -> None:
-    import mlflow
-
     uri = "models:/repo-policy@champion"
     generate = mlflow.transformers.load_model(uri)
     assert generate("How do I look after a kite?", max_new_tokens=4)[0]["generated_text"]
     metadata = mlflow.models.get_model_info(uri).metadata
     assert metadata["reliability_annotators"] == 10
-    assert metadata["reliability_estimator"]
+    assert metadata["reliability_estimator"] == "full"
+    assert 0 < metadata["reliability_interval_width_median"] < 1
     directory = Path(mlflow.artifacts.download_artifacts(uri))
     reliability = json.loads((directory / "reliability.json").read_text())
-    assert {row["annotator_id"] for row in reliability["annotators"]} >= {"careful-1", "adversarial-1"}
+    found = {row["annotator_id"]: row for row in reliability["annotators"]}
+    assert {"careful-1", "adversarial-1"} <= set(found)
+    low, high = found["careful-1"]["interval"]
+    assert 0 < low < found["careful-1"]["reliability"] < high < 1
 
 
 def test_models_lists_the_version_for_people_and_machines(repo_pipeline: Run, finished: Finished) -> None:
@@ -82,8 +85,14 @@ def test_kubeflow_artifacts_are_pointers_not_bytes(finished: Finished) -> None:
 def test_a_second_run_meets_the_champion_and_a_rejection_is_a_normal_end(
     finished: Finished, repo_pipeline: Run, client: MlflowClient
 ) -> None:
-    """Stands last of the tests on this store: it leaves a second version there."""
-    strict = [*SMALL, "gate.min_gain_over_champion=1", "train.loss=simpo", "train.loss_options={gamma: 0.5}"]
+    """Stands last of the tests on this store: it leaves a second version there, trained with what the first learnt."""
+    strict = [
+        *SMALL,
+        "gate.min_gain_over_champion=1",
+        "train.loss=simpo",
+        "train.loss_options={gamma: 0.5}",
+        "reliability.prior_state=models:/repo-policy@champion",
+    ]
     done = repo_pipeline("demo", "--store", finished.store, *options(tuple(strict)))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "champion" in done.stdout
@@ -92,6 +101,8 @@ def test_a_second_run_meets_the_champion_and_a_rejection_is_a_normal_end(
     assert str(client.get_model_version_by_alias("repo-policy", "champion").version) == "1"
     challenger = client.get_model_version_by_alias("repo-policy", "challenger")
     assert (str(challenger.version), challenger.tags["verdict"]) == ("2", "reject")
+    carried = mlflow.artifacts.download_artifacts("models:/repo-policy/2/reliability.json")
+    assert json.loads(Path(carried).read_text())["prior"]["annotators"] == 10
     assert [run.info.status for run in parents(client)] == ["FINISHED", "FINISHED"]
 
 
