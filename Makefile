@@ -30,7 +30,7 @@ lint: $(READY)  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench-reliability: $(READY)  ## Measure the reliability estimates that need no policy against their targets (needs 8 GB)
+bench-reliability: $(READY)  ## Measure the reliability estimates against their targets (under 20 minutes; needs 8 GB)
 	$(BIN)/python -m benchmarks.reliability.run
 
 yaml: $(READY)  ## Compile the pipelines to pipelines/compiled/

@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.summary import _reliabilities, warning_lines
+from pipelines.summary import reliability_lines, warning_lines
 
 
 def annotator(name, reliability, interval=(0.9, 0.97), **changes):
@@ -22,7 +22,7 @@ def record(*annotators, coins=1):
 
 def test_the_table_shows_intervals_beside_the_truth():
     found = record(annotator("careful", 0.95), annotator("hasty", 0.7, (0.6, 0.8)))
-    assert _reliabilities(found, {"careful": 0.9, "hasty": 0.8}) == [
+    assert reliability_lines(found, {"careful": 0.9, "hasty": 0.8}) == [
         "annotator  reliability  90% interval  true   agrees with majority  labels",
         "careful    0.950        0.90–0.97     0.900  0.900                 1,200",
         "hasty      0.700        0.60–0.80     0.800  0.900                 1,200",
@@ -31,7 +31,7 @@ def test_the_table_shows_intervals_beside_the_truth():
 
 
 def test_pinned_and_unestimated_annotators_have_no_interval():
-    head, pinned, plain = _reliabilities(record(annotator("p", 0.8, pinned=True), annotator("n", 1.0, None)), {})
+    head, pinned, plain = reliability_lines(record(annotator("p", 0.8, pinned=True), annotator("n", 1.0, None)), {})
     assert head.split("  ")[-1] == "labels"
     assert pinned.split() == ["p", "0.800", "pinned", "0.900", "1,200"]
     assert plain.split() == ["n", "1.000", "0.900", "1,200"]
@@ -39,15 +39,15 @@ def test_pinned_and_unestimated_annotators_have_no_interval():
 
 def test_the_preference_for_the_first_answer_is_a_column_only_with_two_coins():
     two = record(annotator("adversarial-number-1", 0.2, (0.15, 0.25), first_preference=-0.123), coins=2)
-    lines = _reliabilities(two, {"adversarial-number-1": 0.2})
+    lines = reliability_lines(two, {"adversarial-number-1": 0.2})
     assert lines[0].endswith("prefers first")
     assert lines[1].endswith("−0.12")
     assert max(map(len, lines)) <= 100
-    assert "prefers first" not in _reliabilities(record(annotator("a", 0.9)), {})[0]
+    assert "prefers first" not in reliability_lines(record(annotator("a", 0.9)), {})[0]
 
 
 def test_only_both_ends_of_many_annotators_are_printed():
-    lines = _reliabilities(record(*[annotator(f"k{i}", 0.9) for i in range(50)]), {})
+    lines = reliability_lines(record(*[annotator(f"k{i}", 0.9) for i in range(50)]), {})
     assert len(lines) == 22
     assert lines[11].startswith("… 30 more …")
 
