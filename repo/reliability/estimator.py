@@ -26,7 +26,7 @@ from repo.reliability.fitting import (
     start,
     start_parameters,
 )
-from repo.reliability.information import log_temperature_variance, logit_variance
+from repo.reliability.information import logit_variance
 from repo.reliability.mixture import needed as mixture_needed
 from repo.reliability.mixture import population
 from repo.reliability.state import ReliabilityState
@@ -40,7 +40,6 @@ _COMPUTED_WHEN_ASKED = (
     "interval_",
     "eta_interval_",
     "first_preference_interval_",
-    "log_temperature_sd_",
     "state_",
 )
 
@@ -108,7 +107,6 @@ class AnnotatorReliability:
         counts_: labels (or their weights' sum) of each annotator, shape [A].
         coins_: 1 or 2.
         calibration_: {"temperature": c, "intercept": b}.
-        log_temperature_sd_: standard deviation of log c; 0 where c is not estimated, inf where nothing determines it.
         comparisons_: comparison ids, length M (row numbers where no ids were given).
         direction_: q, the posterior that the first response is better, shape [M].
         log_likelihood_: marginal log-likelihood of the labels.
@@ -388,13 +386,6 @@ class AnnotatorReliability:
         half = NormalDist().inv_cdf((1 + self.confidence) / 2) * spread
         middle = self.first_preference_
         return np.asarray(np.clip(np.stack([middle - half, middle + half], 1), -0.5, 0.5))
-
-    @cached_property
-    def log_temperature_sd_(self) -> float:
-        """Standard deviation of log c; 0 where c is not estimated, inf where the data do not determine it."""
-        if not self._problem.calibration.temperature:
-            return 0.0
-        return float(np.sqrt(log_temperature_variance(self._problem, self._fit_result.parameters)))
 
     @cached_property
     def state_(self) -> ReliabilityState:

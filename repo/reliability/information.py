@@ -40,21 +40,6 @@ def logit_variance(problem: Problem, parameters: Parameters) -> Array:
     return variance.reshape(eta.shape)
 
 
-def log_temperature_variance(problem: Problem, parameters: Parameters) -> float:
-    """Return the variance of log c, every η being uncertain too; inf where data and prior do not determine it.
-
-    What annotators share through common comparisons is left out.
-    """
-    _, own, shared, calibration = _parts(problem, parameters)
-    own, shared = own[~problem.fixed], shared[~problem.fixed]
-    sound = np.linalg.eigvalsh(own)[:, 0] > 1e-9
-    lost = np.einsum("acx,acd,ady->xy", shared[sound], np.linalg.inv(own[sound]), shared[sound])
-    schur = calibration - lost
-    if np.linalg.eigvalsh(schur).min() <= 0:
-        return float("inf")
-    return float(np.linalg.inv(schur)[0, 0])
-
-
 def _parts(problem: Problem, parameters: Parameters) -> tuple[Array, Array, Array, Array]:
     """Return (score differences, own [A, coins, coins], shared [A, coins, ·], calibration [·, ·]) of the information.
 

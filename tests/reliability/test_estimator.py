@@ -161,6 +161,18 @@ def test_few_votes_per_annotator_do_not_inflate_the_temperature() -> None:
     assert fitted(w, "margin").calibration_["temperature"] == pytest.approx(1, rel=0.4)
 
 
+@pytest.mark.parametrize("eta", [0.935, 0.77])
+def test_one_annotator_with_many_votes_is_found(eta: float) -> None:
+    """Nobody to compare with: only the spread of the margins tells noise from weak margins."""
+    random = np.random.default_rng(2)
+    margin = random.normal(0, 3, 4000)
+    truth = np.where(random.random(4000) < 1 / (1 + np.exp(-margin)), 1, -1)
+    label = np.where(random.random(4000) < eta, truth, -truth)
+    found = AnnotatorReliability().fit(["only"] * 4000, label, margin=0.1 * margin)
+    assert found.reliability_[0] == pytest.approx(eta, abs=0.03)
+    assert found.calibration_["temperature"] == pytest.approx(10, rel=0.25)
+
+
 def test_two_coins_show_who_prefers_the_response_displayed_first() -> None:
     w = world(11, annotators=4, comparisons=2000, votes=1, scale=4, eta=np.array([0.95, 0.9, 0.8, 0.8]))
     careless = (w.annotator == 3) & (np.random.default_rng(0).random(len(w.label)) < 0.4)
