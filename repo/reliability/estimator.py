@@ -81,10 +81,11 @@ class AnnotatorReliability:
             information criterion prefers them; one coin else.
         prevalence: estimate the intercept b; None: only where there are no margins.
         initial: η of every annotator at the start, η₀.
-        prior_mean, prior_strength: the prior of each η, worth `prior_strength` votes of which a share `prior_mean` is
-            right: log density prior_strength · (prior_mean · log η + (1 − prior_mean) · log(1 − η)). Mean None: the
-            annotators' estimated mean where step 4 integrates η out, else ½: half a vote either way, which makes the
-            estimate the mean under Jeffreys' prior. Neither depends on `initial`. Strength 0: maximum likelihood.
+        prior_mean, prior_strength: the prior of each annotator, worth `prior_strength` votes (shared by its coins) of
+            which a share `prior_mean` is right: log density of one coin prior_strength · (prior_mean · log η +
+            (1 − prior_mean) · log(1 − η)). Mean None: the annotators' estimated mean where step 4 integrates η out,
+            else ½: half a vote either way, which makes the estimate the mean under Jeffreys' prior. Neither depends on
+            `initial`. Strength 0: maximum likelihood.
         pinned: annotator → η that is known and stays.
         confidence: coverage of the intervals.
         tolerance: of η, log c and b between iterations.
@@ -323,7 +324,8 @@ class AnnotatorReliability:
             mean = population_mean if self.prior_mean is None else mean
         prior = prior_counts(votes.annotators, coins, mean, self.prior_strength, state)
         problem = Problem.of(votes, coins, prior, fixed, calibration, self.chunk)
-        problem = replace(problem, default_prior=(self.prior_strength * mean, self.prior_strength * (1 - mean)))
+        strength = self.prior_strength / coins
+        problem = replace(problem, default_prior=(strength * mean, strength * (1 - mean)))
         eta = start(votes.annotators, prior, self.prior_strength, self.initial, self.pinned)
         if state is None:
             eta = anchored_start(problem, eta)
@@ -346,7 +348,7 @@ class AnnotatorReliability:
         self._problem, self._fit_result, self._prior_state, self._votes = problem, fit, state, votes
         for computed in _COMPUTED_WHEN_ASKED:
             self.__dict__.pop(computed, None)
-        self._tosses = problem.model.counts(expectation.first, problem.number)[1]
+        self._tosses = problem.model.counts(expectation.first, problem.number)[1] + problem.prior.sum(2)
         self.annotators_, self.eta_, self.coins_ = votes.annotators, parameters.eta, problem.model.coins
         self.reliability_ = overall(self._tosses, parameters.eta)
         self.first_preference_ = (parameters.eta[:, 0] - parameters.eta[:, -1]) / 2

@@ -17,9 +17,12 @@ Array = NDArray[Any]
 def prior_counts(
     annotators: list[Hashable], coins: int, mean: float, strength: float, state: ReliabilityState | None
 ) -> Array:
-    """Return pseudo-counts (right, wrong) of every coin, [A, coins, 2]: the default prior plus the state's evidence."""
+    """Return pseudo-counts (right, wrong) of every coin, [A, coins, 2]: the default prior plus the state's evidence.
+
+    An annotator's coins share the default prior of `strength` votes.
+    """
     counts = np.empty((len(annotators), coins, 2))
-    counts[...] = strength * mean, strength * (1 - mean)
+    counts[...] = strength * mean / coins, strength * (1 - mean) / coins
     if state is not None:
         if state.coins != coins:
             raise ValueError(
@@ -40,7 +43,7 @@ def start(
     pinned: Mapping[Any, float],
 ) -> Array:
     """Return η at the start: `initial`; for annotators known from before, one vote's worth of it beside that."""
-    known = prior.sum(2) > default_strength * (1 + 1e-12)
+    known = prior.sum(2) > default_strength / prior.shape[1] * (1 + 1e-12)
     eta = np.where(known, (prior[..., 0] + initial) / (prior.sum(2) + 1), initial)
     for row, identifier in enumerate(annotators):
         if identifier in pinned:
@@ -67,9 +70,12 @@ def _expit(x: Array) -> Array:
 
 
 def overall(tosses: Array, eta: Array) -> Array:
-    """Return the reliability of each annotator, shape [A]: η, or with two coins their mean by expected tosses."""
-    if eta.shape[1] == 1:
-        return eta[:, 0]
+    """Return the reliability of each annotator, shape [A]: η, or with two coins their mean by expected tosses.
+
+    Args:
+        tosses: expected number of tosses of each coin, those of the prior included, shape [A, coins].
+        eta: shape [A, coins].
+    """
     return np.asarray((tosses * eta).sum(1) / tosses.sum(1))
 
 
