@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from benchmarks.reliability.table import Row
-from benchmarks.reliability.trained import DEFAULT, PAPER, SMALL
+from benchmarks.reliability.trained import DEFAULT, PAPER, SMALL, SMALLER
 from benchmarks.reliability.worlds import Job, Trained, World, train_all
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 BASE = 0.935
 NOISE = (0.0, 0.2, 0.4, 0.6, 0.8)
 COMPARISONS = 2000
-SMALLER = ("policy.tiny.hidden=64", "policy.tiny.layers=1")
 ANCHOR = 0.05
 """Share of comparisons with gold where the only annotator is wrong more often than right: labels alone would be
 explained as well by the mirror image."""

@@ -5,7 +5,7 @@ error and all.
 """
 
 from benchmarks.reliability.table import Row
-from benchmarks.reliability.trained import DEFAULT, PAPER, SMALL
+from benchmarks.reliability.trained import DEFAULT, PAPER, SMALL, SMALLER
 from benchmarks.reliability.worlds import Job, Trained, World, annotators, train_all
 
 SCALE = 1.1
@@ -22,11 +22,12 @@ WORLDS = {
 def rows(quick: bool = False) -> list[Row]:
     """Return mean |η̂ − true η|: default, paper's rule, and counting with every truth known."""
     worlds = {"60 labels an annotator": World(200, 3, utility_scale=SCALE)} if quick else WORLDS
-    size = SMALL if quick else ()
+    size = SMALL if quick else SMALLER
     results = iter(train_all([Job(world, (*size, *rule)) for world in worlds.values() for rule in (DEFAULT, PAPER)]))
     return [
         Row(
-            f"dpo, stochastic truth, {name}: mean |η − true η| (bound by counting {counting(ours, world):.4f})",
+            f"dpo, policy of 1 layer of 64, stochastic truth, {name}: mean |η − true η| "
+            f"(bound by counting {counting(ours, world):.4f})",
             "",
             f"default {error(ours, world):.4f}, paper {error(paper, world):.4f}",
             None,

@@ -11,6 +11,8 @@ NONE = ("reliability.estimator=none",)
 HELD_OUT = 1000
 SMALL = ("policy.tiny.hidden=32", "policy.tiny.layers=1", "policy.tiny.warm_start_steps=10", "train.epochs=1")
 """Settings of the quick forms, which only show that everything runs."""
+SMALLER = ("policy.tiny.hidden=64", "policy.tiny.layers=1")
+"""What the sweeps train, which would take too long otherwise."""
 ERROR, RATIO = 0.01, 5.0
 
 
