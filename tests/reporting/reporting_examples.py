@@ -92,11 +92,11 @@ def crowd_table(tasks=120, workers=12, biased=2, seed=0):
     return pd.DataFrame(rows)
 
 
-def estimated(labels, origin="first_visit", state=None, **settings):
+def estimated(labels, origin="first_visit", state=None, classes=False, **settings):
     """Return (labels with their posteriors, content of reliability.json) as the estimator finds them."""
     sign = labels["preference"].map({"a": 1, "b": -1})
     margin = None if origin == "none" else (labels["margin"] * sign).to_numpy()
-    made = estimate(labels, ReliabilitySettings(**settings), margin, origin, state)
+    made = estimate(labels, ReliabilitySettings(**settings), margin, origin, state, classes=classes)
     return labels.assign(posterior=made.posterior), made.record
 
 
@@ -158,7 +158,7 @@ def trained_inputs(labels, truth=None, **settings):
 
 def crowd_inputs(labels=None, classes=("1", "0"), **settings):
     """The report of a stand-alone estimate from a crowd table."""
-    labels, record = estimated(crowd_table() if labels is None else labels, "none", **settings)
+    labels, record = estimated(crowd_table() if labels is None else labels, "none", classes=True, **settings)
     return report_inputs(labels, record, title="label.csv", model_name=None, history=[], classes=classes)
 
 
