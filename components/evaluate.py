@@ -30,18 +30,18 @@ def evaluate(
     from dataclasses import replace
     from pathlib import Path
 
+    import repo
     from repo.annotations.splitting import load_split
     from repo.console import say
-    from repo.evaluation.evaluation import evaluate
     from repo.evaluation.summary import flat_metrics, one_line, to_markdown
     from repo.files import write_json, write_text
     from repo.settings import settings_from_json
     from repo.tracking.handover import fetch, read_pointer, write_pointer
     from repo.tracking.policies import champion_source, policy_source
     from repo.tracking.registry import champion
-    from repo.tracking.runs import step
+    from repo.tracking.runs import step_run
 
-    with step(run_id, "evaluate") as run, tempfile.TemporaryDirectory() as directory:
+    with step_run(run_id, "evaluate") as run, tempfile.TemporaryDirectory() as directory:
         chosen = settings_from_json(settings)
         candidate = policy_source(read_pointer(policy.path))
         policies = {"candidate": candidate, "base": replace(candidate, path=candidate.base)}
@@ -49,7 +49,7 @@ def evaluate(
         if current:
             policies["champion"] = champion_source(current)
         split = load_split(fetch(read_pointer(parts.path)))
-        result = evaluate(split.held_out, policies, chosen, split.by)
+        result = repo.evaluate(split.held_out, policies, chosen, split.by)
         write_json(Path(directory, "evaluation.json"), result)
         markdown = to_markdown(result, current.version if current else "")
         write_text(Path(directory, "evaluation.md"), markdown)

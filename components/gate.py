@@ -26,9 +26,9 @@ def gate(
     from repo.files import read_json, write_json, write_text
     from repo.settings import settings_from_json
     from repo.tracking.handover import fetch, read_pointer, write_pointer
-    from repo.tracking.runs import step
+    from repo.tracking.runs import step_run
 
-    with step(run_id, "gate") as run, tempfile.TemporaryDirectory() as directory:
+    with step_run(run_id, "gate") as run, tempfile.TemporaryDirectory() as directory:
         figures = read_json(fetch(read_pointer(evaluation.path)) / "evaluation.json")
         decided = decide(figures, settings_from_json(settings).gate)
         write_json(Path(directory, "verdict.json"), decided.as_dict())

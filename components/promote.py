@@ -15,10 +15,10 @@ def promote(run_id: str, settings: str, version: str, champion: str) -> None:
     """
     from repo.console import say
     from repo.settings import settings_from_json
-    from repo.tracking.registry import promote
-    from repo.tracking.runs import step
+    from repo.tracking.registry import promote_version
+    from repo.tracking.runs import step_run
 
-    with step(run_id, "promote"):
+    with step_run(run_id, "promote"):
         name = settings_from_json(settings).registry.model
-        promote(name, version, champion or None)
+        promote_version(name, version, champion or None)
         say(f"{name} version {version} is champion" + (f", version {champion} previous-champion" if champion else ""))

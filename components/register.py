@@ -27,10 +27,10 @@ def register(
     from repo.settings import settings_from_json
     from repo.tracking.handover import fetch, read_pointer
     from repo.tracking.policies import model_metadata
-    from repo.tracking.registry import register, version_tags
-    from repo.tracking.runs import step
+    from repo.tracking.registry import register_version, version_tags
+    from repo.tracking.runs import step_run
 
-    with step(run_id, "register") as run:
+    with step_run(run_id, "register") as run:
         pointer = read_pointer(policy.path)
         metadata = model_metadata(fetch(pointer))
         figures = read_json(fetch(read_pointer(evaluation.path)) / "evaluation.json")
@@ -48,7 +48,7 @@ def register(
             reasons=decided["reasons"],
             run_id=run_id,
         )
-        version = register(pointer, name, tags)
+        version = register_version(pointer, name, tags)
         run.set_tags({"model_version": version})
         say(f"{name} version {version} registered as challenger")
         return version

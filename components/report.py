@@ -34,9 +34,9 @@ def report(
     from repo.reporting.report import build_report, report_inputs, write_report
     from repo.settings import settings_from_json
     from repo.tracking.handover import fetch, read_pointer, write_pointer
-    from repo.tracking.runs import step
+    from repo.tracking.runs import step_run
 
-    with step(run_id, "report") as run, tempfile.TemporaryDirectory() as directory:
+    with step_run(run_id, "report") as run, tempfile.TemporaryDirectory() as directory:
         made = build_report(report_inputs(fetch(read_pointer(training.path)), settings_from_json(settings), data))
         write_report(made, Path(directory))
         write_text(Path(page.path), made.html)

@@ -27,9 +27,9 @@ def split(
     from repo.console import say
     from repo.settings import settings_from_json
     from repo.tracking.handover import fetch, read_pointer, write_pointer
-    from repo.tracking.runs import step
+    from repo.tracking.runs import step_run
 
-    with step(run_id, "split") as run, tempfile.TemporaryDirectory() as directory:
+    with step_run(run_id, "split") as run, tempfile.TemporaryDirectory() as directory:
         table = pd.read_parquet(fetch(read_pointer(annotations.path)) / "annotations.parquet")
         result = split_annotations(table, settings_from_json(settings).data)
         save_split(result, Path(directory))

@@ -27,16 +27,16 @@ def train(
     import tempfile
     from pathlib import Path
 
+    import repo
     from repo.annotations.splitting import load_split
     from repo.console import Milestones, say
-    from repo.policy.training import train
     from repo.settings import settings_from_json
     from repo.tracking.handover import fetch, read_pointer, write_pointer
     from repo.tracking.models import log_policy
     from repo.tracking.policies import policy_details, prior_state_of
-    from repo.tracking.runs import step
+    from repo.tracking.runs import step_run
 
-    with step(run_id, "train") as run, tempfile.TemporaryDirectory() as directory:
+    with step_run(run_id, "train") as run, tempfile.TemporaryDirectory() as directory:
         chosen = settings_from_json(settings)
         annotations = load_split(fetch(read_pointer(parts.path))).train
         milestones = Milestones()
@@ -48,7 +48,7 @@ def train(
 
         source = chosen.reliability.prior_state
         prior_state = prior_state_of(source) if source else None
-        result = train(annotations, chosen, Path(directory), prior_state=prior_state, on_log=on_log)
+        result = repo.train(annotations, chosen, Path(directory), prior_state=prior_state, on_log=on_log)
         record = run.publish(result.record, "training")
         name = chosen.registry.model
         details = policy_details(result.summary, record, name, parts.metadata["data_digest"])

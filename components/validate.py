@@ -23,15 +23,15 @@ def validate(
     from pathlib import Path
 
     from repo.annotations.ingest import ingest
-    from repo.annotations.validation import save
+    from repo.annotations.validation.suite import save
     from repo.console import say
     from repo.files import write_text
     from repo.reporting.validation_page import render_validation
     from repo.settings import settings_from_json
     from repo.tracking.handover import write_pointer
-    from repo.tracking.runs import step
+    from repo.tracking.runs import step_run
 
-    with step(run_id, "validate") as run, tempfile.TemporaryDirectory() as directory:
+    with step_run(run_id, "validate") as run, tempfile.TemporaryDirectory() as directory:
         result = ingest(data, settings_from_json(settings))
         save(result, Path(directory))
         html = render_validation(result)

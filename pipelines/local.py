@@ -46,7 +46,7 @@ def run_training(data: str, settings: Settings, store: Store | Server, scratch: 
     Raises:
         UserError: the store cannot be used, or a step failed; the message is the step's own.
     """
-    store.prepare(settings.registry.experiment)
+    store.open_experiment(settings.registry.experiment)
     os.environ.update(store.environment())
     from repo.tracking.runs import PIPELINE_RUN, close_parent, find_run
 

@@ -1,7 +1,7 @@
 """Mistakes that can be told before a store is made or a step is started."""
 
+from repo.annotations.reading.sources import expand_sources
 from repo.annotations.simulation import SOURCE
-from repo.annotations.sources import expand_sources
 from repo.settings import Settings
 
 
@@ -15,7 +15,7 @@ def check(data: str, settings: Settings) -> None:
         expand_sources(data)
     # The cheap checks come first: what follows imports pandas and torch.
     if settings.data.pseudonymise:
-        from repo.annotations.pseudonyms import pseudonym_key
+        from repo.annotations.reading.pseudonyms import pseudonym_key
 
         pseudonym_key()
     earlier = settings.reliability.prior_state

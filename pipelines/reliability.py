@@ -13,8 +13,8 @@ from repo.settings import ReliabilitySettings, Settings, leaves
 if TYPE_CHECKING:
     import pandas as pd
 
-    from repo.annotations.crowd_tables import Votes
-    from repo.annotations.validation import ValidationResult
+    from repo.annotations.reading.crowd_tables import ReadVotes
+    from repo.annotations.validation.suite import ValidationResult
     from repo.reliability.estimate import Estimate
     from repo.reliability.estimator import AnnotatorReliability
     from repo.reliability.state import ReliabilityState
@@ -91,10 +91,10 @@ def _prior_state(settings: ReliabilitySettings) -> "ReliabilityState | None":
     return load_state(settings.prior_state)
 
 
-def _read(annotations: str, settings: Settings, output: Path | None) -> tuple["Votes", "ValidationResult"]:
+def _read(annotations: str, settings: Settings, output: Path | None) -> tuple["ReadVotes", "ValidationResult"]:
     """Read and validate; of a batch that does not pass, only the quarantine is kept, and no earlier output is lost."""
-    from repo.annotations.crowd_tables import read_votes
-    from repo.annotations.validation import validate
+    from repo.annotations.reading.crowd_tables import read_votes
+    from repo.annotations.validation.suite import validate
 
     votes = read_votes(annotations, settings.data)
     checked = validate(votes.read, settings)
@@ -112,11 +112,15 @@ def _read(annotations: str, settings: Settings, output: Path | None) -> tuple["V
 
 
 def _estimate(
-    sources: Sources, settings: Settings, votes: "Votes", checked: "ValidationResult", state: "ReliabilityState | None"
+    sources: Sources,
+    settings: Settings,
+    votes: "ReadVotes",
+    checked: "ValidationResult",
+    state: "ReliabilityState | None",
 ) -> Outcome:
-    from repo.annotations.crowd_tables import without_texts
-    from repo.annotations.margins import read_margins
-    from repo.annotations.orientation import name_responses
+    from repo.annotations.comparisons.margins import read_margins
+    from repo.annotations.comparisons.orientation import name_responses
+    from repo.annotations.reading.crowd_tables import without_texts
     from repo.reliability.estimate import estimate
 
     table = without_texts(checked.annotations) if votes.classes else checked.annotations
@@ -143,7 +147,7 @@ def _anchored(
     gold: str, table: "pd.DataFrame", names: "pd.DataFrame", settings: Settings
 ) -> tuple["pd.DataFrame", Settings, list[str]]:
     """Take known answers from a file, which goes before the annotations' own; returns table, settings and notes."""
-    from repo.annotations.gold import read_gold
+    from repo.annotations.comparisons.gold import read_gold
 
     notes: list[str] = []
     if gold:
@@ -157,7 +161,7 @@ def _anchored(
     return table, settings, notes
 
 
-def _findings(votes: "Votes", checked: "ValidationResult") -> list[str]:
+def _findings(votes: "ReadVotes", checked: "ValidationResult") -> list[str]:
     """Return what validation has to say, in words."""
     failed = [outcome for outcome in checked.expectations if not outcome.passed and outcome.severity != "info"]
     rows = votes.read.annotations
@@ -172,7 +176,9 @@ def _findings(votes: "Votes", checked: "ValidationResult") -> list[str]:
     return [*notes, *(f"{outcome.title}? {outcome.observed}: {outcome.advice}" for outcome in failed)]
 
 
-def _report(sources: Sources, settings: Settings, votes: "Votes", table: "pd.DataFrame", found: "Estimate") -> "Report":
+def _report(
+    sources: Sources, settings: Settings, votes: "ReadVotes", table: "pd.DataFrame", found: "Estimate"
+) -> "Report":
     from repo.reporting.report import ReportInputs, build_report
 
     given = {"annotations": sources.annotations, "margins": sources.margins, "gold": sources.gold}
@@ -213,7 +219,7 @@ def _save(outcome: Outcome, checked: "ValidationResult", directory: Path) -> Non
 
 
 def _save_quarantine(checked: "ValidationResult", directory: Path) -> None:
-    from repo.annotations.validation import QUARANTINE
+    from repo.annotations.validation.suite import QUARANTINE
     from repo.files import write_jsonl
 
     write_jsonl(directory / QUARANTINE, (asdict(row) for row in checked.quarantine))

@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repo.annotations.reading import read_annotations
+    from repo.annotations.reading.reader import read_annotations
     from repo.annotations.splitting import split_annotations
-    from repo.annotations.validation import validate
+    from repo.annotations.validation.suite import validate
     from repo.errors import UserError
     from repo.evaluation.evaluation import PolicySource, evaluate
     from repo.policy.losses import LOSSES, PairLogps, PreferenceLoss
@@ -43,10 +43,10 @@ _HOMES = {
     "UserError": "repo.errors",
     "evaluate": "repo.evaluation.evaluation",
     "load_settings": "repo.settings",
-    "read_annotations": "repo.annotations.reading",
+    "read_annotations": "repo.annotations.reading.reader",
     "split_annotations": "repo.annotations.splitting",
     "train": "repo.policy.training",
-    "validate": "repo.annotations.validation",
+    "validate": "repo.annotations.validation.suite",
 }
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from benchmarks.reliability.table import Row
 from repo.reliability.diagnostics import ReliabilityWarning
+from repo.reliability.em.votes import Array
 from repo.reliability.estimator import AnnotatorReliability
-from repo.reliability.votes import Array
 
 COUNTS = (20, 50, 100, 200, 400)
 RELIABILITIES = ((0.95, 0.25), (0.9, 0.25), (0.8, 0.2), (0.7, 0.1), (0.6, 0.1), (0.2, 0.1))

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.reliability.table import Row
-from repo.reliability.calibration import CalibrationPrior
-from repo.reliability.estimators import Problem
-from repo.reliability.expectation import Parameters
-from repo.reliability.votes import Array, prepare
+from repo.reliability.em.algorithms import Problem
+from repo.reliability.em.calibration import CalibrationPrior
+from repo.reliability.em.expectation import Parameters
+from repo.reliability.em.votes import Array, group_votes
 
 VOTES = 4
 LABELS_PER_ANNOTATOR = 100
@@ -75,7 +75,7 @@ def measure(size: int) -> dict[str, float]:
     # One array at a time, so that the copy does not set the peak.
     copy = sum(best_of(2, array.copy) for array in arrays.values())
     begin = time.perf_counter()
-    votes = prepare(**arrays, dtype=np.float32)
+    votes = group_votes(**arrays, dtype=np.float32)
     preparation = time.perf_counter() - begin
     count = len(votes.annotators)
     prior, fixed = np.full((count, 1, 2), 0.5), np.zeros(count, bool)

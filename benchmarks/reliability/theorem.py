@@ -3,10 +3,10 @@
 import numpy as np
 
 from benchmarks.reliability.table import Row
-from repo.reliability.calibration import CalibrationPrior
-from repo.reliability.estimators import Options, Problem, full
-from repo.reliability.expectation import Parameters
-from repo.reliability.votes import Array, prepare
+from repo.reliability.em.algorithms import Options, Problem, full
+from repo.reliability.em.calibration import CalibrationPrior
+from repo.reliability.em.expectation import Parameters
+from repo.reliability.em.votes import Array, group_votes
 
 STARTS = (0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
 RELIABILITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
@@ -46,7 +46,7 @@ def rows(quick: bool = False) -> list[Row]:
     result = []
     for eta in RELIABILITIES[::5] if quick else RELIABILITIES:
         margin, label = population(eta, 20 if quick else 60)
-        votes = prepare(np.zeros(len(label), np.int64), label, margin=margin)
+        votes = group_votes(np.zeros(len(label), np.int64), label, margin=margin)
         no_prior = np.zeros((1, 1, 2))
         problem = Problem.of(votes, 1, no_prior, np.zeros(1, bool), CalibrationPrior(False, False), None)
         options = Options(tolerance=1e-7, max_iterations=5000)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repo.annotations.reading import read_annotations
+from repo.annotations.reading.reader import read_annotations
 from repo.annotations.simulation import simulate
 from repo.files import write_jsonl
 from repo.settings import Settings, SimulationSettings, load_settings

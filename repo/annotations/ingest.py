@@ -4,9 +4,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from repo.annotations.reading import read_annotations
+from repo.annotations.reading.reader import read_annotations
 from repo.annotations.simulation import SOURCE, simulate
-from repo.annotations.validation import ValidationResult, validate
+from repo.annotations.validation.suite import ValidationResult, validate
 from repo.files import write_jsonl
 from repo.settings import Settings
 

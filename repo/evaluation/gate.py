@@ -71,9 +71,9 @@ def _rules(evaluation: Mapping[str, Any], settings: GateSettings) -> Iterator[Ru
     )
 
 
-def _at_least(name: str, words: str, estimate: Mapping[str, float | None], bound: float) -> Rule:
-    value = estimate["value"]
-    interval = f"({_number(estimate['low'])} to {_number(estimate['high'])})"
+def _at_least(name: str, words: str, figure: Mapping[str, float | None], bound: float) -> Rule:
+    value = figure["value"]
+    interval = f"({_number(figure['low'])} to {_number(figure['high'])})"
     passed = value is not None and math.isfinite(value) and value >= bound
     return Rule(name, passed, f"{words} {_number(value)} {interval}, at least {bound:g} asked")
 

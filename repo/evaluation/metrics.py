@@ -11,7 +11,7 @@ CALIBRATION_BINS = 10
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Figure:
     """A figure with its bootstrap interval; None where it is not finite."""
 
     value: float | None
@@ -47,9 +47,9 @@ class PreferenceMetrics:
     """
 
     judgements: int
-    accuracy: Estimate
-    nll: Estimate
-    margin: Estimate
+    accuracy: Figure
+    nll: Figure
+    margin: Figure
     calibration_error: float | None
 
 
@@ -61,21 +61,21 @@ def correctness(margin: Floats) -> Floats:
 def preference_metrics(judged: Judged, bootstrap: int, confidence: float, seed: int = 0) -> PreferenceMetrics:
     """Return the metrics of one policy against one set of judgements."""
 
-    def estimate(values: Floats) -> Estimate:
+    def figure(values: Floats) -> Figure:
         return clustered_mean(values, judged.weight, judged.unit, bootstrap, confidence, seed)
 
     return PreferenceMetrics(
         judgements=len(judged.margin),
-        accuracy=estimate(correctness(judged.margin)),
-        nll=estimate(_softplus(-judged.margin)),
-        margin=estimate(judged.margin),
+        accuracy=figure(correctness(judged.margin)),
+        nll=figure(_softplus(-judged.margin)),
+        margin=figure(judged.margin),
         calibration_error=_finite(calibration_error(judged.margin, judged.weight)),
     )
 
 
 def clustered_mean(
     values: Floats, weight: Floats, cluster: npt.NDArray[np.int64], bootstrap: int, confidence: float, seed: int = 0
-) -> Estimate:
+) -> Figure:
     """Return the weighted mean with a percentile bootstrap interval that resamples whole clusters.
 
     Args:
@@ -93,7 +93,7 @@ def clustered_mean(
     means = (draws @ totals)[drawn_weights > 0] / drawn_weights[drawn_weights > 0]
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
-    return Estimate(_finite(totals.sum() / weights.sum()), _finite(low), _finite(high))
+    return Figure(_finite(totals.sum() / weights.sum()), _finite(low), _finite(high))
 
 
 def calibration_error(margin: Floats, weight: Floats) -> float:

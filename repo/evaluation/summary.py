@@ -70,5 +70,5 @@ def _number(value: float | None) -> str:
     return "not finite" if value is None else f"{value:.3f}"
 
 
-def _interval(estimate: Mapping[str, float | None]) -> str:
-    return f"{_number(estimate['value'])} ({_number(estimate['low'])} to {_number(estimate['high'])})"
+def _interval(figure: Mapping[str, float | None]) -> str:
+    return f"{_number(figure['value'])} ({_number(figure['low'])} to {_number(figure['high'])})"

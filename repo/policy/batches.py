@@ -58,7 +58,9 @@ class PreferenceData:
         return rows, position
 
 
-def prepare(annotations: pd.DataFrame, tokenizer: Any, max_length: int, max_prompt_length: int) -> PreferenceData:
+def tokenize_annotations(
+    annotations: pd.DataFrame, tokenizer: Any, max_length: int, max_prompt_length: int
+) -> PreferenceData:
     """Tokenize the comparisons of a canonical annotation table (no ties left in it).
 
     Raises:

@@ -12,10 +12,10 @@ from repo.policy.batches import Integers, PreferenceData, epoch_batches
 from repo.reliability.diagnostics import ReliabilityWarning
 from repo.reliability.estimate import Estimate, estimate, estimator_of, votes_of
 from repo.reliability.estimator import AnnotatorReliability
-from repo.reliability.fitting import prior_counts, start
-from repo.reliability.in_training import Estimator, FullTrust, IncrementalReliability, MovingReliability
+from repo.reliability.online.estimators import Estimator, FullTrust, IncrementalReliability, MovingReliability
+from repo.reliability.online.visits import LATE, memorisation
+from repo.reliability.start import prior_counts, start
 from repo.reliability.state import ReliabilityState
-from repo.reliability.visits import LATE, memorisation
 from repo.settings import ReliabilitySettings
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def final_estimate(
     """Estimate the reliabilities anew from all labels and the margins recorded before the policy learnt from them.
 
     Returns:
-        The estimate, and the training annotations with `margin` (of the visit believed, see repo.reliability.visits),
+        The estimate, and the training annotations with `margin` (of the visit believed, see online/visits.py),
         `first_margin`, `last_margin` (all S of the label as given) and `posterior`.
     """
     data = trainer.data

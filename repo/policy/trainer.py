@@ -18,7 +18,7 @@ from repo.policy.loading import Policy
 from repo.policy.logprobs import ResponseLogps, comparison_logps, pair_logps
 from repo.policy.losses import PairLogps, PreferenceLoss
 from repo.policy.objective import MStep, annotation_losses, both_orientations
-from repo.reliability.in_training import Estimator, Votes
+from repo.reliability.online.estimators import BatchVotes, Estimator
 from repo.settings import TrainSettings
 
 Metrics = dict[str, float]
@@ -33,7 +33,7 @@ class Trainer:
         reference: log-probabilities of all comparisons under the reference, or None when the loss needs none.
         data: tokenized comparisons with their annotations.
         loss: any preference loss.
-        estimator: holds η; see repo.reliability.in_training.
+        estimator: holds η; see repo.reliability.online.estimators.
         m_step: which M-step for the policy.
         settings: optimiser, schedule, logging.
         learning_rate: peak learning rate.
@@ -134,7 +134,7 @@ class Trainer:
         metrics = self._metrics(pair, votes.comparison, prefers_a, share)
         return metrics | {"loss": loss.detach(), "reliability/posterior_mean": (share * w).sum()}
 
-    def _votes(self, comparisons: Integers, margin: Tensor) -> Votes:
+    def _votes(self, comparisons: Integers, margin: Tensor) -> BatchVotes:
         """Return these comparisons' annotations, and record the margins."""
         rows, within = (torch.from_numpy(i).to(margin.device) for i in self.data.annotations_of(comparisons))
         places = torch.from_numpy(comparisons).to(margin.device)
@@ -142,7 +142,7 @@ class Trainer:
         if self._first_epoch:
             self.first_margins[places] = margin.float()
         label = torch.where(self.prefers_a[rows], 1, -1)
-        return Votes(
+        return BatchVotes(
             row=rows,
             comparison=within,
             annotator=self.annotator[rows],

@@ -10,7 +10,7 @@ import torch
 
 from repo.errors import UserError
 from repo.files import text_digest, write_json, write_jsonl
-from repo.policy.batches import PreferenceData, prepare
+from repo.policy.batches import PreferenceData, tokenize_annotations
 from repo.policy.checkpoints import CheckpointFolder
 from repo.policy.loading import TINY, Policy, add_lora, load_policy, make_tiny_policy, merge_lora
 from repo.policy.logprobs import ResponseLogps, score_comparisons
@@ -80,7 +80,9 @@ def train(
     if accelerator.num_processes > 1:
         raise UserError("training runs in one process so far", "start it without a multi-process launcher")
     policy = _initial_policy(annotations, settings, output)
-    data = prepare(annotations, policy.tokenizer, settings.policy.max_length, settings.policy.max_prompt_length)
+    data = tokenize_annotations(
+        annotations, policy.tokenizer, settings.policy.max_length, settings.policy.max_prompt_length
+    )
     policy.model.to(accelerator.device)
     reference = _reference(policy, data, settings, accelerator) if loss.needs_reference else None
     if prior_state is None and settings.reliability.prior_state:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repo.reliability.calibration import LOG_TEMPERATURE_SD
-from repo.reliability.estimators import Fit, Options, Problem, full
-from repo.reliability.expectation import Parameters, sigmoid
+from repo.reliability.em.algorithms import Fit, Options, Problem, full
+from repo.reliability.em.calibration import LOG_TEMPERATURE_SD
+from repo.reliability.em.expectation import Parameters, sigmoid
 
 Array = NDArray[Any]
 

@@ -10,27 +10,24 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from repo.reliability.anchors import anchored_start
-from repo.reliability.calibration import CalibrationPrior
-from repo.reliability.checks import pinned_values
 from repo.reliability.diagnostics import ReliabilityWarning, diagnose
-from repo.reliability.estimators import ESTIMATORS, Fit, Options, Problem
-from repo.reliability.expectation import Expectation, Parameters
-from repo.reliability.fitting import (
+from repo.reliability.em.algorithms import ESTIMATORS, Fit, Options, Problem
+from repo.reliability.em.anchors import anchored_start
+from repo.reliability.em.calibration import CalibrationPrior
+from repo.reliability.em.checks import pinned_values
+from repo.reliability.em.expectation import Expectation, Parameters
+from repo.reliability.em.information import (
     bayesian_information_criterion,
     interval,
-    next_state,
+    logit_variance,
     overall,
     overall_variance,
-    prior_counts,
-    start,
-    start_parameters,
 )
-from repo.reliability.information import logit_variance
-from repo.reliability.mixture import needed as mixture_needed
-from repo.reliability.mixture import population
-from repo.reliability.state import ReliabilityState
-from repo.reliability.votes import Votes, prepare
+from repo.reliability.em.mixture import needed as mixture_needed
+from repo.reliability.em.mixture import population
+from repo.reliability.em.votes import Votes, group_votes
+from repo.reliability.start import prior_counts, start, start_parameters
+from repo.reliability.state import ReliabilityState, next_state
 
 Array = NDArray[Any]
 
@@ -59,14 +56,14 @@ class AnnotatorReliability:
     The estimate maximises the marginal likelihood, with a Beta prior on every η, by EM:
 
     1. Start: η = `initial`; or the prior state's; or agreement with gold and pinned annotators, where there are any
-       (see anchors.py). c = 1 / rms(S) if calibrated, else 1; b = 0.
+       (see em/anchors.py). c = 1 / rms(S) if calibrated, else 1; b = 0.
     2. E-step, by comparison: q_m = P(z_m = +1 | labels) = σ(c·S_m + b + Σ_k label_km · logit η_k) for one coin;
        w = q where the label is +1, 1 − q where it is −1. With one label per comparison this is RE-PO Eq. 4:
        w = ηp / (ηp + (1 − η)(1 − p)). With S = 0 it is Dawid & Skene's.
     3. M-step for η (RE-PO Eq. 6): η_k = (Σ w + prior_strength · prior_mean) / (n_k + prior_strength).
     4. M-step for (log c, b), where they are estimated: one guarded Newton step on the marginal likelihood. Where most
        comparisons have a single vote and annotators few each, c is instead estimated before step 2 with every η
-       integrated out (see mixture.py): fitted jointly with many η_k on few votes each, c comes out too large.
+       integrated out (see em/mixture.py): fitted jointly with many η_k on few votes each, c comes out too large.
     5. Repeat 2–4 until no parameter moves by more than `tolerance`.
 
     Mirror image: (η, S, b) and (1 − η, −S, −b) explain the labels equally well. `gold` and `pinned` fix the sign;
@@ -220,12 +217,12 @@ class AnnotatorReliability:
         Raises:
             ValueError: naming the array and the first bad index.
         """
-        votes = prepare(
+        votes = group_votes(
             annotator, label, comparison, margin, position, gold, weight, annotators, self.pinned, self.dtype
         )
         separate = votes
         if self.estimator == "paper" and comparison is not None:
-            separate = prepare(annotator, label, None, margin, position, gold, weight, dtype=self.dtype)
+            separate = group_votes(annotator, label, None, margin, position, gold, weight, dtype=self.dtype)
         if not 0 <= forgetting <= 1:
             raise ValueError(f"forgetting = {forgetting}: must be inside [0, 1]")
         state = None if prior_state is None else prior_state.faded(forgetting)
@@ -259,7 +256,7 @@ class AnnotatorReliability:
             ValueError: naming the array and the first bad index.
         """
         grouped = None if self.estimator == "paper" else comparison
-        votes = prepare(annotator, label, grouped, margin, position, gold, weight, reliability, (), self.dtype)
+        votes = group_votes(annotator, label, grouped, margin, position, gold, weight, reliability, (), self.dtype)
         eta = np.array([[reliability[identifier]] for identifier in votes.annotators])
         fixed = np.array([identifier in self.pinned for identifier in votes.annotators])
         prior = prior_counts(votes.annotators, 1, 0.5, self.prior_strength, None)
@@ -284,7 +281,7 @@ class AnnotatorReliability:
         """
         if annotator is None or label is None:
             return self._by_annotation(self._votes, self.direction_)
-        votes = prepare(annotator, label, comparison, margin, position, gold, weight, dtype=self.dtype)
+        votes = group_votes(annotator, label, comparison, margin, position, gold, weight, dtype=self.dtype)
         if self.coins_ == 2 and votes.kinds != self._votes.kinds:
             raise ValueError("position: must be given here exactly if it was given to fit")
         place = {identifier: index for index, identifier in enumerate(self.annotators_)}

@@ -6,8 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from repo.errors import UserError
 from repo.files import read_json, write_json
+from repo.reliability.em.algorithms import Fit, Problem
+
+Array = NDArray[Any]
 
 SCHEMA_VERSION = 1
 
@@ -112,6 +118,32 @@ class ReliabilityState:
         if not (0 < temperature < math.inf and math.isfinite(intercept)):
             raise ValueError(f"calibration = {calibration!r}")
         return cls(str(values["estimator"]), coins, temperature, intercept, annotators)
+
+
+def next_state(
+    name: str,
+    problem: Problem,
+    fit: Fit,
+    variance: Array,
+    old: ReliabilityState | None,
+) -> ReliabilityState:
+    """Return the evidence after this fit: the old one (already faded) for annotators not seen; new for those seen.
+
+    A variance v of logit η is that of 1 / (v η(1 − η)) certain votes, a share η of them right.
+    """
+    parameters = fit.parameters
+    records = {} if old is None else dict(old.annotators)
+    labels = problem.number.sum(1)
+    worth = 1 / np.maximum(variance * parameters.eta * (1 - parameters.eta), 1e-300)
+    right = np.maximum(worth * parameters.eta - problem.default_prior[0], 0.0)
+    wrong = np.maximum(worth * (1 - parameters.eta) - problem.default_prior[1], 0.0)
+    for row, identifier in enumerate(problem.votes.annotators):
+        if not problem.fixed[row]:
+            before = records[identifier].labels if identifier in records else 0.0
+            records[identifier] = AnnotatorRecord(
+                tuple(right[row].tolist()), tuple(wrong[row].tolist()), before + float(labels[row])
+            )
+    return ReliabilityState(name, problem.model.coins, parameters.temperature, parameters.intercept, records)
 
 
 def load_state(path: str) -> ReliabilityState:

@@ -9,7 +9,7 @@ from repo.reporting.page import render
 from repo.reporting.text import count
 
 if TYPE_CHECKING:
-    from repo.annotations.validation import ExpectationOutcome, QuarantinedRow, ValidationResult
+    from repo.annotations.validation.suite import ExpectationOutcome, QuarantinedRow, ValidationResult
 
 QUARANTINED_SHOWN = 100
 """Quarantined rows on the page; the quarantine file has all of them."""

@@ -101,7 +101,7 @@ def version_tags(
     }
 
 
-def register(pointer: Pointer, model_name: str, tags: Mapping[str, str]) -> str:
+def register_version(pointer: Pointer, model_name: str, tags: Mapping[str, str]) -> str:
     """Register a logged policy as a version and make it the challenger.
 
     The same policy registers once: again, it gives the same version with its tags brought up to date.
@@ -123,7 +123,7 @@ def register(pointer: Pointer, model_name: str, tags: Mapping[str, str]) -> str:
     return version
 
 
-def promote(model_name: str, version: str, expected_champion: str | None) -> None:
+def promote_version(model_name: str, version: str, expected_champion: str | None) -> None:
     """Make a version the champion; the old one becomes previous-champion.
 
     MLflow cannot compare and set an alias, so pipelines that promote must not run at the same time.

@@ -97,7 +97,7 @@ def open_parent(
 
 
 @contextmanager
-def step(parent_run_id: str, name: str) -> Iterator[StepRun]:
+def step_run(parent_run_id: str, name: str) -> Iterator[StepRun]:
     """Run the body as one step: a child run that ends FINISHED, or FAILED with the reason in its tags.
 
     A UserError is shown on stderr and ends the process with code 1 (SystemExit); anything else is raised again.

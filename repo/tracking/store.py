@@ -63,7 +63,7 @@ class Store:
         """Whether anything was ever kept here; tells without importing MLflow."""
         return self.database.is_file()
 
-    def prepare(self, experiment: str) -> None:
+    def open_experiment(self, experiment: str) -> None:
         """Create the store and the experiment where they are missing.
 
         Raises:
@@ -119,7 +119,7 @@ class Server:
         """True: the server is somebody's already."""
         return True
 
-    def prepare(self, experiment: str) -> None:
+    def open_experiment(self, experiment: str) -> None:
         """Create the experiment where it is missing.
 
         Raises:

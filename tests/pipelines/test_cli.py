@@ -99,7 +99,7 @@ def test_models_of_a_store_that_is_not_there_says_how_to_make_one(repo_pipeline:
 
 
 def test_a_port_in_use_is_named_with_a_free_one(repo_pipeline: Run, tmp_path: Path) -> None:
-    Store(tmp_path).prepare("repo")
+    Store(tmp_path).open_experiment("repo")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

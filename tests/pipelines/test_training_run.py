@@ -8,6 +8,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from pipeline_runs import SMALL, Finished, Run, options
+from public_face import DECISION, frozen, keys
 
 from repo.tracking.store import Store
 
@@ -43,6 +44,15 @@ def test_every_step_is_a_child_run_of_one_closed_parent(client: MlflowClient, fi
     assert sorted(run.info.run_name for run in children) == sorted(STEPS)
     assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
     assert parent.data.params["train.loss"] == "dpo"
+
+
+def test_json_files_keep_their_keys(finished: Finished) -> None:
+    expected = frozen()["json_files"]
+    found = {}
+    for name in expected:
+        file = max(finished.store.glob(f"artifacts/**/{name}"), key=lambda path: path.stat().st_size)
+        found[name] = keys(json.loads(file.read_text(encoding="utf-8")))
+    assert found == expected, DECISION + "json_files"
 
 
 def test_training_metrics_reach_mlflow_under_trl_s_names(client: MlflowClient) -> None:

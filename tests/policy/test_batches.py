@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 
 from repo.errors import UserError
-from repo.policy.batches import PreferenceData, collate, epoch_batches, prepare
+from repo.policy.batches import PreferenceData, collate, epoch_batches, tokenize_annotations
 from repo.policy.loading import Policy
 
 
 @pytest.fixture(scope="module")
 def data(annotations: pd.DataFrame, tiny_policy: Policy) -> PreferenceData:
     shuffled = annotations.sample(frac=1.0, random_state=0)
-    return prepare(shuffled, tiny_policy.tokenizer, 128, 48)
+    return tokenize_annotations(shuffled, tiny_policy.tokenizer, 128, 48)
 
 
 @given(st.integers(1, 50), st.integers(1, 20), st.integers(0, 3), st.integers(0, 3))
@@ -52,7 +52,7 @@ def test_dropped_and_truncated_rows_are_counted_per_annotator(annotations: pd.Da
     first = rows["comparison_id"] == rows["comparison_id"].iloc[0]
     rows.loc[first, "response_a"] = "word " * 300 + "a"
     rows.loc[first, "response_b"] = "word " * 300 + "b"
-    data = prepare(rows, tiny_policy.tokenizer, 128, 48)
+    data = tokenize_annotations(rows, tiny_policy.tokenizer, 128, 48)
     assert {name for name, c in data.counts.items() if c.dropped} == set(rows.loc[first, "annotator_id"])
     assert sum(c.annotations for c in data.counts.values()) == len(rows)
     assert len(data.table) == len(rows) - int(first.sum())
@@ -62,7 +62,7 @@ def test_dropped_and_truncated_rows_are_counted_per_annotator(annotations: pd.Da
 def test_nothing_left_is_an_error(annotations: pd.DataFrame, tiny_policy: Policy) -> None:
     same = annotations.assign(response_a="word " * 90 + "a", response_b="word " * 90 + "b")
     with pytest.raises(UserError, match="max_length"):
-        prepare(same, tiny_policy.tokenizer, 32, 16)
+        tokenize_annotations(same, tiny_policy.tokenizer, 32, 16)
 
 
 def test_padding_stands_on_the_left(data: PreferenceData) -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from repo.policy.batches import collate, prepare
+from repo.policy.batches import collate, tokenize_annotations
 from repo.policy.loading import Policy
 from repo.policy.logprobs import comparison_logps, pair_logps, score_comparisons
 
@@ -23,7 +23,7 @@ def test_batched_log_probabilities_equal_the_plain_forward(
     shape: str, policies: Callable[[str], Policy], annotations: pd.DataFrame
 ) -> None:
     policy = policies(shape)
-    encoded = prepare(annotations, policy.tokenizer, 128, 48).encoded[:6]
+    encoded = tokenize_annotations(annotations, policy.tokenizer, 128, 48).encoded[:6]
     with torch.no_grad():
         got = comparison_logps(policy.model, collate(encoded, policy.pad))
     for i, e in enumerate(encoded):
@@ -32,7 +32,7 @@ def test_batched_log_probabilities_equal_the_plain_forward(
 
 
 def test_scoring_keeps_the_order_whatever_the_batch_size(tiny_policy: Policy, annotations: pd.DataFrame) -> None:
-    encoded = prepare(annotations, tiny_policy.tokenizer, 128, 48).encoded
+    encoded = tokenize_annotations(annotations, tiny_policy.tokenizer, 128, 48).encoded
     cpu = torch.device("cpu")
     one, many = (score_comparisons(tiny_policy.model, encoded, tiny_policy.pad, size, cpu) for size in (1, 16))
     torch.testing.assert_close(one.a, many.a, atol=1e-3, rtol=1e-5)
@@ -40,7 +40,7 @@ def test_scoring_keeps_the_order_whatever_the_batch_size(tiny_policy: Policy, an
 
 
 def test_a_pair_without_reference_has_zeros_and_its_lengths(tiny_policy: Policy, annotations: pd.DataFrame) -> None:
-    encoded = prepare(annotations, tiny_policy.tokenizer, 128, 48).encoded[:2]
+    encoded = tokenize_annotations(annotations, tiny_policy.tokenizer, 128, 48).encoded[:2]
     logps = score_comparisons(tiny_policy.model, encoded, tiny_policy.pad, 2, torch.device("cpu"))
     pair = pair_logps(logps, None, encoded)
     assert pair.reference_first.tolist() == [0.0, 0.0]

@@ -9,7 +9,7 @@ from torch.nn.functional import logsigmoid
 
 from repo.policy.losses import CPO, DPO, IPO, LOSSES, PairLogps, PreferenceLoss, SimPO, make_loss
 from repo.policy.objective import annotation_losses, both_orientations, label_margin
-from repo.reliability.em import posterior
+from repo.reliability.online.equations import posterior
 
 logps = st.floats(-60, -1)
 

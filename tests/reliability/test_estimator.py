@@ -13,9 +13,9 @@ from reliability_examples import World, dawid_skene, marginal_log_likelihood, wo
 
 import repo.reliability.estimator
 from repo.reliability.diagnostics import ReliabilityWarning
-from repo.reliability.em import moving_average, posterior, sums_by_annotator
-from repo.reliability.em import posterior as equation_4
 from repo.reliability.estimator import AnnotatorReliability
+from repo.reliability.online.equations import moving_average, posterior, sums_by_annotator
+from repo.reliability.online.equations import posterior as equation_4
 from repo.reliability.state import ReliabilityState
 
 pytestmark = pytest.mark.filterwarnings("ignore::repo.reliability.diagnostics.ReliabilityWarning")

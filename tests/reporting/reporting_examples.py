@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from repo.annotations.schema import empty_table
-from repo.annotations.validation import ExpectationOutcome, QuarantinedRow, ValidationResult, ValidationSummary
+from repo.annotations.validation.suite import ExpectationOutcome, QuarantinedRow, ValidationResult, ValidationSummary
 from repo.reliability.estimate import estimate
 from repo.reporting.report import ReportInputs
 from repo.settings import ReliabilitySettings

@@ -1,7 +1,7 @@
 import pytest
 from reporting_examples import BAD_ROWS, HOSTILE, OVERLAP, text_of, validation_result
 
-from repo.annotations.validation import ExpectationOutcome
+from repo.annotations.validation.suite import ExpectationOutcome
 from repo.reporting.validation_page import render_validation
 
 FAILED = ExpectationOutcome(

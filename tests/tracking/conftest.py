@@ -25,7 +25,7 @@ def store(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     made = Store(tmp_path / "home" / ".repo")
     made.root.mkdir(parents=True)
     shutil.copy(empty_database, made.database)
-    made.prepare("repo")
+    made.open_experiment("repo")
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     for name, value in made.environment().items():
         monkeypatch.setenv(name, value)

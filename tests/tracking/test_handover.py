@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from repo.errors import UserError
 from repo.files import tree_digest
 from repo.tracking.handover import Pointer, content_digest, fetch, read_pointer, write_pointer
-from repo.tracking.runs import step
+from repo.tracking.runs import step_run
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def published(parent, tmp_path):
     (directory / "deep").mkdir(parents=True)
     (directory / "a.bin").write_bytes(bytes(range(256)))
     (directory / "deep/.hidden é.txt").write_text("text")
-    with step(parent, "validate") as run:
+    with step_run(parent, "validate") as run:
         return run.publish(directory, "annotations")
 
 

@@ -8,8 +8,8 @@ from mlflow import MlflowClient
 from repo.files import read_json, tree_digest
 from repo.tracking.handover import fetch
 from repo.tracking.models import log_policy, reliability_summary
-from repo.tracking.registry import promote, register
-from repo.tracking.runs import step
+from repo.tracking.registry import promote_version, register_version
+from repo.tracking.runs import step_run
 
 
 def annotator(name, reliability, interval, pinned=False):
@@ -67,7 +67,7 @@ def policy_dir(tmp_path_factory):
 
 @pytest.fixture
 def logged(parent, policy_dir):
-    with step(parent, "train") as run:
+    with step_run(parent, "train") as run:
         return run, log_policy(run, policy_dir, "policy", RELIABILITY, {"loss": "dpo", "base": "tiny"})
 
 
@@ -126,7 +126,7 @@ def test_the_run_names_the_model_and_the_model_its_run(logged):
 
 def test_the_champion_loads_and_generates_and_stays_as_it_was_published(logged):
     _, pointer = logged
-    promote("repo-policy", register(pointer, "repo-policy", {}), None)
+    promote_version("repo-policy", register_version(pointer, "repo-policy", {}), None)
     pipe = mlflow.transformers.load_model("models:/repo-policy@champion")
     [answer] = pipe("some words", max_new_tokens=4, do_sample=False)
     assert answer["generated_text"].startswith("some words")
@@ -144,14 +144,14 @@ def test_logging_a_policy_looks_nothing_up_on_the_network(parent, policy_dir, mo
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **options: refuse(None, host))
-    with step(parent, "train") as run:
+    with step_run(parent, "train") as run:
         log_policy(run, policy_dir, "policy", RELIABILITY, {})
     assert tried == []
     assert "WARNING" not in capfd.readouterr().err
 
 
 def test_a_policy_that_cannot_be_logged_leaves_no_ready_model(parent, tmp_path):
-    with pytest.raises(Exception, match=r"config\.json"), step(parent, "train") as run:
+    with pytest.raises(Exception, match=r"config\.json"), step_run(parent, "train") as run:
         log_policy(run, tmp_path, "policy", RELIABILITY, {})
     client = MlflowClient()
     experiment_id = client.get_run(run.run_id).info.experiment_id

@@ -7,7 +7,7 @@ from mlflow.entities import LoggedModelStatus
 
 from repo.errors import UserError
 from repo.tracking.handover import Pointer
-from repo.tracking.registry import Tag, champion, list_models, promote, register, version_tags
+from repo.tracking.registry import Tag, champion, list_models, promote_version, register_version, version_tags
 
 TAGS = version_tags(
     loss="ipo",
@@ -48,7 +48,7 @@ def test_nothing_registered_is_no_model_and_no_champion(store):
 
 def test_what_was_registered_is_listed(pointer):
     made = pointer()
-    version = register(made, NAME, TAGS)
+    version = register_version(made, NAME, TAGS)
     [info] = list_models(NAME)
     assert (info.version, info.aliases) == (version, ["challenger"])
     assert (info.loss, info.accuracy, info.annotators, info.mean_reliability) == ("ipo", 0.75, 10, 0.8)
@@ -61,7 +61,7 @@ def test_what_was_registered_is_listed(pointer):
 
 
 def test_a_number_that_is_not_finite_is_listed_as_unknown(pointer):
-    register(pointer(), NAME, {**TAGS, Tag.ACCURACY: "nan", Tag.MEAN_RELIABILITY: "inf"})
+    register_version(pointer(), NAME, {**TAGS, Tag.ACCURACY: "nan", Tag.MEAN_RELIABILITY: "inf"})
     [info] = list_models(NAME)
     assert (info.accuracy, info.mean_reliability) == (None, None)
 
@@ -76,23 +76,23 @@ def test_a_version_that_somebody_registered_by_hand_is_listed_too(pointer):
 
 def test_the_same_policy_registers_once_and_its_tags_follow(pointer):
     made = pointer()
-    first = register(made, NAME, {**TAGS, Tag.VERDICT: "reject"})
-    assert register(made, NAME, TAGS) == first
+    first = register_version(made, NAME, {**TAGS, Tag.VERDICT: "reject"})
+    assert register_version(made, NAME, TAGS) == first
     [info] = list_models(NAME)
     assert info.verdict == "promote"
 
 
 def test_versions_are_listed_newest_first_and_the_newest_is_challenger(pointer):
-    versions = [register(pointer(), NAME, TAGS) for _ in range(11)]
+    versions = [register_version(pointer(), NAME, TAGS) for _ in range(11)]
     assert [info.version for info in list_models(NAME)] == versions[::-1]
     assert aliases() == {"challenger": "11"}
 
 
 def test_a_promotion_moves_champion_and_keeps_the_previous_one(pointer):
-    first, second = register(pointer(), NAME, TAGS), register(pointer(), NAME, TAGS)
-    promote(NAME, first, expected_champion=None)
+    first, second = register_version(pointer(), NAME, TAGS), register_version(pointer(), NAME, TAGS)
+    promote_version(NAME, first, expected_champion=None)
     assert aliases() == {"champion": first, "challenger": second}
-    promote(NAME, second, expected_champion=first)
+    promote_version(NAME, second, expected_champion=first)
     assert aliases() == {"champion": second, "previous-champion": first}
     found = champion(NAME)
     assert found is not None
@@ -104,33 +104,33 @@ def test_a_promotion_moves_champion_and_keeps_the_previous_one(pointer):
 
 def test_promoting_the_champion_again_changes_nothing(pointer):
     made = pointer()
-    first, second = register(pointer(), NAME, TAGS), register(made, NAME, TAGS)
-    promote(NAME, first, None)
-    promote(NAME, second, first)
+    first, second = register_version(pointer(), NAME, TAGS), register_version(made, NAME, TAGS)
+    promote_version(NAME, first, None)
+    promote_version(NAME, second, first)
     before = MlflowClient().get_model_version(NAME, second).tags
-    assert register(made, NAME, TAGS) == second
-    promote(NAME, second, expected_champion=first)
+    assert register_version(made, NAME, TAGS) == second
+    promote_version(NAME, second, expected_champion=first)
     assert aliases() == {"champion": second, "previous-champion": first}
     assert MlflowClient().get_model_version(NAME, second).tags == before
 
 
 def test_a_champion_that_changed_meanwhile_is_not_overthrown(pointer):
-    first, second, third = (register(pointer(), NAME, TAGS) for _ in range(3))
-    promote(NAME, first, None)
-    promote(NAME, second, first)
+    first, second, third = (register_version(pointer(), NAME, TAGS) for _ in range(3))
+    promote_version(NAME, first, None)
+    promote_version(NAME, second, first)
     before = aliases()
     with pytest.raises(UserError, match="compared with version 1, but the champion is now version 2") as caught:
-        promote(NAME, third, expected_champion=first)
+        promote_version(NAME, third, expected_champion=first)
     assert "run the pipeline again" in caught.value.remedy
     with pytest.raises(UserError, match="compared with no champion, but the champion is now version 2"):
-        promote(NAME, third, expected_champion=None)
+        promote_version(NAME, third, expected_champion=None)
     assert aliases() == before
     assert Tag.PROMOTED_AT not in MlflowClient().get_model_version(NAME, third).tags
 
 
 def test_promoting_a_version_that_does_not_exist_moves_no_alias(pointer):
-    promote(NAME, register(pointer(), NAME, TAGS), None)
+    promote_version(NAME, register_version(pointer(), NAME, TAGS), None)
     before = aliases()
     with pytest.raises(Exception, match="not found"):
-        promote(NAME, "99", expected_champion="1")
+        promote_version(NAME, "99", expected_champion="1")
     assert aliases() == before

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from repo.console import user_errors
 from repo.errors import UserError
-from repo.tracking.runs import ERROR, REMEDY, close_parent, open_parent, step, steps_of
+from repo.tracking.runs import ERROR, REMEDY, close_parent, open_parent, step_run, steps_of
 
 
 def run_of(run_id: str) -> mlflow.entities.Run:
@@ -34,7 +34,7 @@ def test_a_missing_experiment_is_made_and_a_deleted_one_is_explained(store):
 
 
 def test_a_step_is_a_child_run_that_ends_finished_with_its_wall_time(store, parent):
-    with step(parent, "validate") as run:
+    with step_run(parent, "validate") as run:
         mlflow.log_metric("through/mlflow", 1.0)
         time.sleep(0.02)
     child = run_of(run.run_id)
@@ -49,14 +49,14 @@ def test_a_step_is_a_child_run_that_ends_finished_with_its_wall_time(store, pare
 
 
 def test_a_step_runs_under_its_own_parent_whatever_run_is_active(store, parent):
-    with mlflow.start_run() as active, step(parent, "train") as run:
+    with mlflow.start_run() as active, step_run(parent, "train") as run:
         pass
     assert run_of(run.run_id).data.tags["mlflow.parentRunId"] == parent != active.info.run_id
     assert run_of(active.info.run_id).info.status == "FINISHED"
 
 
 def test_a_users_mistake_is_told_once_and_ends_the_process_with_code_1(store, parent, capsys):
-    with pytest.raises(SystemExit) as caught, step(parent, "validate") as run:
+    with pytest.raises(SystemExit) as caught, step_run(parent, "validate") as run:
         raise UserError("a.jsonl, line 3: no prompt", "add one")
     assert caught.value.code == 1
     assert capsys.readouterr().err == "error: a.jsonl, line 3: no prompt\n  → add one\n"
@@ -67,8 +67,8 @@ def test_a_users_mistake_is_told_once_and_ends_the_process_with_code_1(store, pa
 
 def test_a_users_mistake_leaves_no_traceback_in_a_real_process(store, parent):
     code = (
-        "from repo.errors import UserError; from repo.tracking.runs import step\n"
-        f"with step('{parent}', 'validate'): raise UserError('empty file', 'add annotations')"
+        "from repo.errors import UserError; from repo.tracking.runs import step_run\n"
+        f"with step_run('{parent}', 'validate'): raise UserError('empty file', 'add annotations')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False)
     assert (done.returncode, done.stderr) == (1, "error: empty file\n  → add annotations\n")
@@ -82,30 +82,30 @@ def test_a_users_mistake_before_any_run_is_told_the_same_way(capsys):
 
 
 def test_an_unexpected_error_is_kept_with_the_run_and_raised_again(store, parent):
-    with pytest.raises(ZeroDivisionError), step(parent, "train"):
+    with pytest.raises(ZeroDivisionError), step_run(parent, "train"):
         _ = 1 / 0
     [outcome] = steps_of(parent)
     assert (outcome.status, outcome.error) == ("FAILED", "ZeroDivisionError: division by zero")
 
 
 def test_a_step_stopped_from_the_keyboard_is_killed(store, parent):
-    with pytest.raises(KeyboardInterrupt), step(parent, "train"):
+    with pytest.raises(KeyboardInterrupt), step_run(parent, "train"):
         raise KeyboardInterrupt
     [outcome] = steps_of(parent)
     assert (outcome.status, outcome.error) == ("KILLED", "stopped by the user")
 
 
 def test_a_retried_step_is_a_second_child_and_the_first_stays_failed(store, parent):
-    with pytest.raises(RuntimeError), step(parent, "train"):
+    with pytest.raises(RuntimeError), step_run(parent, "train"):
         raise RuntimeError("node lost")
-    with step(parent, "train"):
+    with step_run(parent, "train"):
         pass
     assert [(s.name, s.status) for s in steps_of(parent)] == [("train", "FAILED"), ("train", "FINISHED")]
 
 
 @pytest.mark.parametrize("text", ["x" * 10_000, "<b>'\"\n\x00", "lone \ud800 surrogate"])
 def test_an_error_of_any_text_is_stored(store, parent, text):
-    with pytest.raises(SystemExit), step(parent, "validate"):
+    with pytest.raises(SystemExit), step_run(parent, "validate"):
         raise UserError(text, text)
     [outcome] = steps_of(parent)
     assert outcome.error[:4] == text[:4]
@@ -122,7 +122,7 @@ def test_an_error_of_any_text_is_stored(store, parent, text):
     ],
 )
 def test_closing_ends_the_parent_as_the_pipeline_and_children_left_running(store, parent, state, status, child_status):
-    with step(parent, "validate"):
+    with step_run(parent, "validate"):
         pass
     client = MlflowClient()
     client.create_run(run_of(parent).info.experiment_id, run_name="train", tags={"mlflow.parentRunId": parent})
@@ -139,7 +139,7 @@ def test_closing_a_pipeline_that_opened_no_run_does_nothing(store, parent):
 
 
 def test_a_running_step_has_no_time_yet(store, parent):
-    with step(parent, "train"):
+    with step_run(parent, "train"):
         [outcome] = steps_of(parent)
     assert (outcome.status, outcome.seconds) == ("RUNNING", None)
 
@@ -159,7 +159,7 @@ def test_kubeflows_own_runs_are_used_where_its_plugin_is_on(store, monkeypatch):
     assert run_of(pipeline).info.experiment_id == experiment_id
 
     monkeypatch.setenv("MLFLOW_RUN_ID", tasks["train"])
-    with step(parent, "train") as run:
+    with step_run(parent, "train") as run:
         run.log_metrics({"loss": 0.5})
     assert run.run_id == tasks["train"]
     assert run_of(tasks["train"]).info.status == "FINISHED"
@@ -180,7 +180,7 @@ def test_a_run_named_for_the_whole_pipeline_is_its_parent(store, monkeypatch):
     mine = client.create_run(experiment.experiment_id, run_name="mine").info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", mine)
     parent = open_parent("repo", "training", "job-1", settings={}, tags={})
-    with step(parent, "train") as run:
+    with step_run(parent, "train") as run:
         pass
     assert parent == mine != run.run_id
     assert run_of(run.run_id).data.tags["mlflow.parentRunId"] == mine

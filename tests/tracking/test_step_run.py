@@ -4,12 +4,12 @@ import pytest
 from mlflow import MlflowClient
 
 from repo.files import tree_digest
-from repo.tracking.runs import step
+from repo.tracking.runs import step_run
 
 
 @pytest.fixture
 def run(parent):
-    with step(parent, "train") as run:
+    with step_run(parent, "train") as run:
         yield run
 
 

@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 
 from repo.errors import UserError
 from repo.tracking.handover import fetch
-from repo.tracking.registry import champion, list_models, promote, register
-from repo.tracking.runs import close_parent, open_parent, step, steps_of
+from repo.tracking.registry import champion, list_models, promote_version, register_version
+from repo.tracking.runs import close_parent, open_parent, step_run, steps_of
 from repo.tracking.store import Server, Store, choose_store
 
 
@@ -21,7 +21,7 @@ def test_a_new_store_keeps_everything_inside_its_directory(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     store = Store(Path("deep/.repo"))
     assert not store.exists
-    store.prepare("mine")
+    store.open_experiment("mine")
     assert store.exists
     experiment = MlflowClient(tracking_uri=store.tracking_uri).get_experiment_by_name("mine")
     assert experiment.artifact_location == str(tmp_path / "deep/.repo/artifacts")
@@ -31,7 +31,7 @@ def test_a_new_store_keeps_everything_inside_its_directory(tmp_path, monkeypatch
 
 def test_preparing_twice_changes_nothing(store):
     before = [dict(experiment) for experiment in MlflowClient().search_experiments()]
-    store.prepare("repo")
+    store.open_experiment("repo")
     assert [dict(experiment) for experiment in MlflowClient().search_experiments()] == before
 
 
@@ -39,7 +39,7 @@ def test_a_published_directory_lies_in_the_store(store, parent, tmp_path, monkey
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/a.txt").write_text("text")
     monkeypatch.chdir(tmp_path / "elsewhere")
-    with step(parent, "validate") as run:
+    with step_run(parent, "validate") as run:
         pointer = run.publish(tmp_path / "elsewhere", "result")
     assert len(list(store.artifacts.rglob("a.txt"))) == 1
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["a.txt"]
@@ -50,7 +50,7 @@ def test_a_published_directory_lies_in_the_store(store, parent, tmp_path, monkey
 def test_a_directory_that_cannot_be_made_is_explained(tmp_path, place):
     (tmp_path / "file").write_text("not a directory")
     with pytest.raises(UserError, match="cannot be written") as caught:
-        Store(tmp_path / place).prepare("repo")
+        Store(tmp_path / place).open_experiment("repo")
     assert "--store DIR" in caught.value.remedy
 
 
@@ -59,26 +59,26 @@ def test_a_store_without_permission_to_write_is_explained(store):
     if os.access(store.root, os.W_OK):
         pytest.skip("the superuser may write anywhere")
     with pytest.raises(UserError, match="cannot be written"):
-        store.prepare("repo")
+        store.open_experiment("repo")
 
 
 def test_a_database_that_is_a_directory_is_explained(tmp_path):
     (tmp_path / "mlflow.db").mkdir()
     with pytest.raises(UserError, match="cannot be written: Is a directory"):
-        Store(tmp_path).prepare("repo")
+        Store(tmp_path).open_experiment("repo")
 
 
 def test_a_file_that_is_no_database_is_explained_and_left_alone(tmp_path):
     (tmp_path / "mlflow.db").write_text("somebody's notes, and enough of them to look like a file header" * 3)
     with pytest.raises(UserError, match=r"mlflow\.db: .*not a database"):
-        Store(tmp_path).prepare("repo")
+        Store(tmp_path).open_experiment("repo")
     assert (tmp_path / "mlflow.db").read_text().startswith("somebody's notes")
 
 
 def test_a_store_that_was_moved_says_where_it_belongs(store):
     moved = Store(store.root.rename(store.root.with_name("moved")))
     with pytest.raises(UserError, match="outside this store") as caught:
-        moved.prepare("repo")
+        moved.open_experiment("repo")
     assert f"move it back to {store.root}" in caught.value.remedy
 
 
@@ -100,13 +100,13 @@ def test_the_users_server_is_honoured_unless_a_store_is_named(tmp_path, monkeypa
 
 def test_a_server_that_does_not_answer_is_told_at_once(free_port):
     with pytest.raises(UserError, match=r"no answer from there: .*refused"):
-        Server(f"http://127.0.0.1:{free_port}").prepare("repo")
+        Server(f"http://127.0.0.1:{free_port}").open_experiment("repo")
 
 
 @pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns"])
 def test_a_folder_of_old_mlflow_as_tracking_uri_is_explained(uri):
     with pytest.raises(UserError, match="filesystem tracking backend") as caught:
-        Server(uri).prepare("repo")
+        Server(uri).open_experiment("repo")
     assert "unset MLFLOW_TRACKING_URI" in caught.value.remedy
 
 
@@ -115,7 +115,7 @@ def test_something_else_that_listens_there_is_told(free_port):
         answer = threading.Thread(target=lambda: listener.accept()[0].sendall(b"220 mail\r\n\r\n"))
         answer.start()
         with pytest.raises(UserError, match="no answer from there"):
-            Server(f"http://127.0.0.1:{free_port}").prepare("repo")
+            Server(f"http://127.0.0.1:{free_port}").open_experiment("repo")
         answer.join()
 
 
@@ -154,7 +154,7 @@ def test_the_ui_serves_the_store_and_steps_work_through_it(store, free_port, mon
         parent = open_parent("remote", "training", "job-1", settings={"train.loss": "dpo"}, tags={})
         (tmp_path / "model").mkdir()
         (tmp_path / "model/MLmodel").write_text("flavors: {}")
-        with step(parent, "train") as run:
+        with step_run(parent, "train") as run:
             run.log_metrics({"loss": 0.5})
             pointer = run.publish(tmp_path / "model", "model")
             client = MlflowClient()
@@ -163,9 +163,9 @@ def test_the_ui_serves_the_store_and_steps_work_through_it(store, free_port, mon
         assert len(list(store.artifacts.glob("remote/*/artifacts/model/MLmodel"))) == 1
         assert (fetch(pointer, tmp_path / "copy") / "MLmodel").read_text() == "flavors: {}"
         logged = type(pointer)(f"models:/{model.model_id}", pointer.digest)
-        version = register(logged, "repo-policy", {"loss": "dpo"})
-        assert register(logged, "repo-policy", {"loss": "dpo"}) == version
-        promote("repo-policy", version, None)
+        version = register_version(logged, "repo-policy", {"loss": "dpo"})
+        assert register_version(logged, "repo-policy", {"loss": "dpo"}) == version
+        promote_version("repo-policy", version, None)
         assert champion("repo-policy") == list_models("repo-policy")[0]
         close_parent("job-1", "SUCCEEDED")
         assert [(s.name, s.status) for s in steps_of(parent)] == [("train", "FINISHED")]
@@ -180,7 +180,7 @@ def test_the_ui_serves_the_store_and_steps_work_through_it(store, free_port, mon
 def wait_for(server: Server, process: subprocess.Popen[bytes]) -> None:
     for _ in range(300):
         try:
-            return server.prepare("repo")
+            return server.open_experiment("repo")
         except UserError:
             assert process.poll() is None, "the server ended"
             time.sleep(0.2)

@@ -1,0 +1,93 @@
+"""Annotation files → one canonical table, and the rows that could not be understood."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from repo.annotations.quarantine import QuarantinedRow
+from repo.annotations.reading.json_rows import Row
+from repo.annotations.reading.layouts import Layout, canonical_row, recognise
+from repo.annotations.reading.loading import LoadedFile, load
+from repo.annotations.reading.pseudonyms import pseudonym_key, pseudonymise
+from repo.annotations.reading.sources import expand_sources
+from repo.annotations.reading.texts import BadRowError, scalar_text
+from repo.annotations.schema import empty_table
+from repo.settings import DataSettings
+
+
+@dataclass(frozen=True)
+class ReadResult:
+    """What was read.
+
+    Attributes:
+        annotations: the canonical table, one row an annotation, ties included, nothing judged yet.
+        raw: the rows as read, one for each row of `annotations`, in its order.
+        rejected: rows that could not be turned into a canonical row.
+        notes: what a person should know about the reading.
+    """
+
+    annotations: pd.DataFrame
+    raw: Sequence[Row]
+    rejected: list[QuarantinedRow]
+    notes: list[str]
+
+    @property
+    def rows_read(self) -> int:
+        """Annotations seen, good and bad."""
+        return len(self.annotations) + len(self.rejected)
+
+
+def read_annotations(source: str, settings: DataSettings) -> ReadResult:
+    """Read annotations from files, saved datasets or the Hugging Face hub.
+
+    Args:
+        source: a path, glob, folder, fsspec URI or hf://owner/name[:split]; or several, separated by commas or
+            new lines.
+        settings: column names and pseudonymisation.
+
+    Raises:
+        UserError: something is missing, unreadable or has unknown columns; it names the file and the line.
+    """
+    key = pseudonym_key() if settings.pseudonymise else None
+    canonical: list[dict[str, Any]] = []
+    raw: list[Row] = []
+    rejected: list[QuarantinedRow] = []
+    notes: list[str] = []
+    for name in expand_sources(source):
+        loaded, layout = recognise(load(name), settings.columns)
+        loaded = _with_annotators(loaded, key)
+        notes.extend(loaded.notes)
+        _convert(loaded, layout, canonical, raw, rejected)
+    table = pd.DataFrame(canonical).astype(empty_table().dtypes.to_dict()) if canonical else empty_table()
+    return ReadResult(table, raw, rejected, notes)
+
+
+def _with_annotators(loaded: LoadedFile, key: bytes | None) -> LoadedFile:
+    """Turn annotator ids into text, and into pseudonyms where there is a key, before anything is kept."""
+    if "annotator_id" not in loaded.columns:
+        note = (
+            f"{loaded.name}: no annotator ids: all votes count as one annotator's, and a repeated vote as another vote"
+        )
+        return replace(loaded, notes=[*loaded.notes, note])
+    ids = pd.Series([scalar_text(row["annotator_id"]) for row in loaded.rows], dtype="str")
+    if key is not None:
+        ids = pseudonymise(ids, key)
+    rows = [{**row, "annotator_id": name} for row, name in zip(loaded.rows, ids, strict=True)]
+    return replace(loaded, rows=rows)
+
+
+def _convert(
+    loaded: LoadedFile,
+    layout: Layout,
+    canonical: list[dict[str, Any]],
+    raw: list[Row],
+    rejected: list[QuarantinedRow],
+) -> None:
+    for line, row in zip(loaded.lines, loaded.rows, strict=True):
+        try:
+            canonical.append(canonical_row(row, layout, loaded.name, line))
+            raw.append(row)
+        except BadRowError as error:
+            rejected.append(QuarantinedRow(loaded.name, line, error.reasons, row))

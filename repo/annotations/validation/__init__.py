@@ -1,0 +1,1 @@
+"""What is expected of annotations, measured and judged by Great Expectations."""

@@ -1,0 +1,228 @@
+"""Good rows on, bad rows to quarantine with their reasons, a bad batch refused with advice."""
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from repo.annotations.quarantine import QuarantinedRow, plain
+from repo.annotations.reading.reader import ReadResult
+from repo.annotations.schema import COLUMNS
+from repo.annotations.validation import measures
+from repo.errors import UserError
+from repo.files import text_digest, write_json, write_jsonl
+from repo.settings import Settings, ValidationSettings
+
+__all__ = ["ExpectationOutcome", "QuarantinedRow", "ValidationResult", "ValidationSummary", "save", "validate"]
+
+QUARANTINE = "quarantine.jsonl"
+
+
+@dataclass(frozen=True)
+class ExpectationOutcome:
+    """One expectation in words; severity is 'critical', 'warning' or 'info'."""
+
+    title: str
+    severity: str
+    passed: bool
+    observed: str
+    bound: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class ValidationSummary:
+    """Counts. rows_read = rows_kept + rows_quarantined; `annotations` is what remains after ties are dropped or split.
+
+    `digest` is of the kept table's content, independent of row order and of file names.
+    """
+
+    rows_read: int
+    rows_kept: int
+    rows_quarantined: int
+    ties: int
+    annotations: int
+    comparisons: int
+    prompts: int
+    annotators: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    """The canonical table that later steps use, and everything that was found out about it."""
+
+    annotations: pd.DataFrame
+    quarantine: list[QuarantinedRow]
+    expectations: list[ExpectationOutcome]
+    summary: ValidationSummary
+    notes: list[str]
+    great_expectations: list[dict[str, Any]]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no critical expectation failed."""
+        return not self._failures()
+
+    def raise_if_failed(self) -> None:
+        """Stop a run on a bad batch.
+
+        Raises:
+            UserError: names each failed critical expectation, and the first rows in quarantine.
+        """
+        failures = self._failures()
+        if not failures:
+            return
+        lines = [f"  {failed.title}: expected {failed.bound}, found {failed.observed}" for failed in failures]
+        if self.quarantine:
+            lines.append(f"  {len(self.quarantine)} rows in quarantine, all of them in {QUARANTINE}; the first:")
+            lines.extend(f"    {row.place}: {'; '.join(row.reasons)}" for row in self.quarantine[:3])
+        raise UserError(
+            "\n".join(["the annotations did not pass validation", *lines]),
+            "; ".join(failure.advice for failure in failures),
+        )
+
+    def _failures(self) -> list[ExpectationOutcome]:
+        return [outcome for outcome in self.expectations if outcome.severity == "critical" and not outcome.passed]
+
+
+def validate(source: ReadResult, settings: Settings) -> ValidationResult:
+    """Judge what was read: quarantine bad rows, then check the batch.
+
+    Args:
+        source: what read_annotations returned.
+        settings: `data.ties` and the bounds in `validation`.
+    """
+    quarantine, kept, results = _quarantine(source, settings.validation)
+    usable = _settle_ties(kept, settings.data.ties)
+    results += _check_batch(source.rows_read, len(quarantine), kept, usable, settings.validation)
+    outcomes = [_outcome(result) for result in results]
+    if not _positions_known(kept):
+        outcomes.append(
+            ExpectationOutcome("Position does not decide", "info", True, "display positions are not known", "", "")
+        )
+    ties = int((kept["preference"] == "tie").sum())
+    notes = [*source.notes]
+    if ties:
+        notes.append(f"{ties} ties {'split' if settings.data.ties == 'split' else 'dropped'}")
+    summary = _summarise(source.rows_read, kept, usable, ties)
+    return ValidationResult(usable, quarantine, outcomes, summary, notes, results)
+
+
+def save(result: ValidationResult, directory: Path) -> None:
+    """Write annotations.parquet, quarantine.jsonl, validation.json and great_expectations.json."""
+    directory.mkdir(parents=True, exist_ok=True)
+    result.annotations.to_parquet(directory / "annotations.parquet", index=False)
+    write_jsonl(directory / QUARANTINE, (asdict(row) for row in result.quarantine))
+    described = {
+        "summary": asdict(result.summary),
+        "expectations": [asdict(outcome) for outcome in result.expectations],
+        "notes": result.notes,
+    }
+    write_json(directory / "validation.json", described)
+    write_json(directory / "great_expectations.json", {"results": result.great_expectations})
+
+
+def content_digest(annotations: pd.DataFrame) -> str:
+    """Return a digest of what the annotations say, whatever their order and wherever they were read."""
+    columns = [annotations[name].astype(str) for name in COLUMNS if name not in ("file", "line")]
+    return text_digest(*sorted(text_digest(*row) for row in zip(*columns, strict=True)))
+
+
+def _quarantine(
+    source: ReadResult, settings: ValidationSettings
+) -> tuple[list[QuarantinedRow], pd.DataFrame, list[dict[str, Any]]]:
+    """Let the row expectations decide; returns the bad rows, the good ones, and Great Expectations' results."""
+    from repo.annotations.validation import expectations
+
+    annotations = source.annotations.reset_index(drop=True)
+    rows = measures.measure_rows(annotations)
+    results = expectations.run("rows", rows, expectations.row_expectations(settings), index="row")
+    files, lines = annotations["file"].tolist(), annotations["line"].tolist()
+    reasons = _reasons(results, [f"{file}, line {line}" for file, line in zip(files, lines, strict=True)])
+    bad = [QuarantinedRow(files[row], lines[row], found, plain(source.raw[row])) for row, found in reasons.items()]
+    rejected = [QuarantinedRow(row.file, row.line, row.reasons, plain(row.row)) for row in source.rejected]
+    quarantine = sorted([*rejected, *bad], key=lambda row: (row.file, row.line))
+    return quarantine, annotations.drop(index=list(reasons)).reset_index(drop=True), results
+
+
+def _reasons(results: list[dict[str, Any]], places: list[str]) -> dict[int, list[str]]:
+    """Return row → every reason against it."""
+    reasons: dict[int, list[str]] = defaultdict(list)
+    for result in results:
+        template = result["expectation_config"]["meta"]["reason"]
+        column = result["expectation_config"]["kwargs"].get("column")
+        for entry in result["result"].get("unexpected_index_list") or []:
+            value = entry.get(column)
+            place = places[int(value)] if "{place}" in template else ""
+            reasons[entry["row"]].append(template.format(value=repr(str(value)[:40]), place=place))
+    return reasons
+
+
+def _settle_ties(kept: pd.DataFrame, ties: str) -> pd.DataFrame:
+    """Drop ties, or turn each into one vote for either response at half weight."""
+    tie = kept["preference"] == "tie"
+    if ties == "drop":
+        return kept[~tie].reset_index(drop=True)
+    halves = [kept[tie].assign(preference=side, weight=0.5) for side in ("a", "b")]
+    return pd.concat([kept[~tie], *halves]).sort_index(kind="stable").reset_index(drop=True)
+
+
+def _check_batch(
+    rows_read: int, rows_quarantined: int, kept: pd.DataFrame, usable: pd.DataFrame, settings: ValidationSettings
+) -> list[dict[str, Any]]:
+    """Check the batch as a whole; what would only repeat an earlier failure is not asked."""
+    from repo.annotations.validation import expectations
+
+    flags = [1.0] * rows_quarantined + [0.0] * (rows_read - rows_quarantined)
+    intake = pd.DataFrame({"quarantined": flags})
+    results = expectations.run("intake", intake, expectations.intake_expectations(settings))
+    results += expectations.run("table", kept, expectations.table_expectations())
+    if len(kept):
+        votes = measures.measure_votes(kept)
+        results += expectations.run("votes", votes, expectations.vote_expectations(settings, _positions_known(kept)))
+        if (kept["preference"] == "tie").all():
+            return results
+    comparisons, count_and_overlap = (
+        measures.measure_comparisons(usable),
+        expectations.comparison_expectations(settings),
+    )
+    if not len(usable):
+        return results + expectations.run("comparisons", comparisons, count_and_overlap[:1])
+    annotators = measures.measure_annotators(usable)
+    results += expectations.run("comparisons", comparisons, count_and_overlap)
+    return results + expectations.run("annotators", annotators, expectations.annotator_expectations(settings))
+
+
+def _positions_known(kept: pd.DataFrame) -> bool:
+    return bool(((kept["preference"] != "tie") & (kept["shown_first"] != "")).any())
+
+
+def _outcome(result: dict[str, Any]) -> ExpectationOutcome:
+    config, found = result["expectation_config"], result["result"]
+    meta, value = config["meta"], found.get("observed_value")
+    if "unexpected_count" in found:
+        observed = meta["unit"].format(found["unexpected_count"], found["element_count"])
+    elif isinstance(value, list):
+        observed = meta["unit"].format(len(value))
+    else:
+        observed = meta["unit"].format(value)
+    return ExpectationOutcome(
+        meta["title"], config["severity"], result["success"], observed, meta["bound"], meta["advice"]
+    )
+
+
+def _summarise(rows_read: int, kept: pd.DataFrame, usable: pd.DataFrame, ties: int) -> ValidationSummary:
+    return ValidationSummary(
+        rows_read=rows_read,
+        rows_kept=len(kept),
+        rows_quarantined=rows_read - len(kept),
+        ties=ties,
+        annotations=len(usable),
+        comparisons=usable["comparison_id"].nunique(),
+        prompts=usable["prompt"].nunique(),
+        annotators=usable["annotator_id"].nunique(),
+        digest=content_digest(usable),
+    )

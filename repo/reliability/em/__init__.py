@@ -1,0 +1,1 @@
+"""Expectation–maximisation over arrays of votes. No model, no file, no table."""

@@ -1,0 +1,195 @@
+"""The E-step over prepared votes: one pass, in chunks, for any annotator model.
+
+    L_m = c·S_m + b + Σ_{votes v on m} weight_v · evidence(v)        log-odds that m's first response is better
+    q_m = σ(L_m)                                                     its posterior
+
+With one vote per comparison, L_m = S_m ± logit η: RE-PO Eq. 4. With S = 0 it is Dawid & Skene's E-step.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repo.reliability.em.coins import CoinModel
+from repo.reliability.em.votes import Votes
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What EM estimates.
+
+    Attributes:
+        eta: reliability of every coin, shape [A, coins], each in (0, 1).
+        temperature: c ≥ 0, what the margins are multiplied with before they are log-odds.
+        intercept: b, log-odds of "first is better" at margin 0 (the prevalence, without margins).
+    """
+
+    eta: Array
+    temperature: float = 1.0
+    intercept: float = 0.0
+
+
+@dataclass
+class Expectation:
+    """Sums over the data that the M-steps and the intervals need.
+
+    Attributes:
+        first: Σ q over the votes of every annotator and kind, shape [A, kinds].
+        log_likelihood: marginal log-likelihood (RE-PO Eq. 3, by comparison).
+        gradient: of the log-likelihood in (log c, b), shape [2].
+        complete: information about (log c, b) if the directions were known, shape [2, 2].
+        missing: what is lost of it because they are not, shape [2, 2]; complete − missing is the observed information.
+        direction: q of each comparison, shape [M], or None where not asked for.
+    """
+
+    first: Array
+    log_likelihood: float
+    gradient: Array
+    complete: Array
+    missing: Array
+    direction: Array | None = None
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...], log_likelihood: float = 0.0) -> "Expectation":
+        """Return sums over no data; `shape` is [A, kinds]."""
+        return cls(np.zeros(shape), log_likelihood, np.zeros(2), np.zeros((2, 2)), np.zeros((2, 2)))
+
+
+def sigmoid(x: Array) -> Array:
+    """Return 1 / (1 + e^−x) without overflow, in x's precision."""
+    return np.asarray(0.5 * np.tanh(0.5 * x) + 0.5)
+
+
+def vote_counts(votes: Votes) -> Array:
+    """Return the (weighted) number of votes of every annotator and kind, shape [A, kinds]."""
+    length = len(votes.annotators) * votes.kinds
+    return np.bincount(votes.code, votes.weight, length).astype(float).reshape(-1, votes.kinds)
+
+
+def chunk_bounds(votes: Votes, chunk: int | None) -> list[tuple[int, int]]:
+    """Return ranges of comparisons of about `chunk` votes each; by default small enough for a processor's cache.
+
+    Sums by annotator cost a pass over all annotators per chunk, so a chunk has at least a few times as many votes.
+    """
+    rows = chunk or max(2**18, 4 * votes.kinds * len(votes.annotators))
+    if votes.start is None:
+        edges = np.arange(0, votes.size + rows, rows).clip(max=votes.size)
+    else:
+        edges = np.searchsorted(votes.start, np.arange(0, votes.size + rows, rows))
+    edges = np.unique(edges)
+    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+
+
+def expect(
+    votes: Votes,
+    model: CoinModel,
+    parameters: Parameters,
+    number: Array,
+    chunk: int | None = None,
+    calibration: bool = False,
+    keep_direction: bool = False,
+) -> Expectation:
+    """One pass over the data; `number` is vote_counts(votes); `calibration`: sum what (log c, b) need as well."""
+    evidence, midpoint = model.evidence(parameters.eta)
+    table = evidence.ravel().astype(votes.dtype)
+    result = Expectation.empty(number.shape, float((number * midpoint).sum()))
+    if keep_direction:
+        result.direction = np.empty(votes.comparison_count, votes.dtype)
+    first = result.first.reshape(-1)
+    for begin, end in chunk_bounds(votes, chunk):
+        block = Block(votes, begin, end)
+        prior = block.prior(parameters)
+        logit = prior + block.evidence(table)
+        posterior = block.posterior(logit)
+        first += block.sum_by_code(posterior, table.size)
+        result.log_likelihood += block.log_likelihood(logit, prior)
+        if calibration:
+            block.add_calibration(result, posterior, prior, parameters)
+        if result.direction is not None:
+            result.direction[begin:end] = posterior
+    return result
+
+
+class Block:
+    """The comparisons begin … end − 1 with their votes."""
+
+    def __init__(self, votes: Votes, begin: int, end: int) -> None:
+        self.dtype = votes.dtype
+        self.size = end - begin
+        self.start: Array | None = None
+        rows = slice(begin, end)
+        if votes.start is not None:
+            stop = int(votes.start[end]) if end < len(votes.start) else votes.size
+            rows = slice(int(votes.start[begin]), stop)
+            self.start = votes.start[begin:end] - rows.start
+            self.sizes = np.diff(self.start, append=stop - rows.start)
+        self.code = votes.code[rows]
+        self.weight = None if votes.weight is None else votes.weight[rows]
+        self.margin = None if votes.margin is None else votes.margin[begin:end]
+        self.gold = None if votes.gold is None else votes.gold[begin:end]
+
+    def prior(self, parameters: Parameters) -> Array:
+        """Return c·S + b of each comparison, before any vote."""
+        if self.margin is None:
+            return np.full(self.size, parameters.intercept, self.dtype)
+        scaled = self.margin * self.dtype.type(parameters.temperature)
+        return np.asarray(scaled if parameters.intercept == 0 else scaled + self.dtype.type(parameters.intercept))
+
+    def evidence(self, table: Array) -> Array:
+        """Return Σ weight · log-odds over the votes of each comparison, from log-odds by annotator and kind."""
+        return self.by_comparison(np.take(table, self.code))
+
+    def by_comparison(self, evidence: Array) -> Array:
+        """Return Σ weight · evidence over the votes of each comparison; changes `evidence`."""
+        if self.weight is not None:
+            evidence *= self.weight
+        return evidence if self.start is None else np.add.reduceat(evidence, self.start)
+
+    def posterior(self, logit: Array) -> Array:
+        """Return q; where gold says the direction, 1 or 0."""
+        posterior = sigmoid(logit)
+        return posterior if self.gold is None else np.asarray(np.where(self.gold == 0, posterior, self.gold > 0))
+
+    def by_vote(self, values: Array) -> Array:
+        """Return values given by comparison for each vote."""
+        return values if self.start is None else np.repeat(values, self.sizes)
+
+    def sum_by_code(self, values: Array, length: int) -> Array:
+        """Return Σ weight · value by annotator and kind; values are given by comparison."""
+        by_vote = self.by_vote(values)
+        return np.bincount(self.code, by_vote if self.weight is None else by_vote * self.weight, length)
+
+    def log_likelihood(self, logit: Array, prior: Array) -> float:
+        """Return Σ log[cosh(L/2) / cosh(prior/2)]: what the midpoints of the votes' log-probabilities leave out."""
+        joint = log_cosh_half(logit)
+        if self.gold is not None:
+            joint = np.where(self.gold == 0, joint, self.gold * (logit / 2))
+        return float(np.sum(joint - log_cosh_half(prior), dtype=np.float64))
+
+    def add_calibration(self, result: Expectation, q: Array, prior: Array, parameters: Parameters) -> None:
+        """Add this block's share of gradient and information in (log c, b)."""
+        p = sigmoid(prior)
+        slope = prior - self.dtype.type(parameters.intercept)
+        difference, known, lost = q - p, p * (1 - p), q * (1 - q)
+        result.gradient += [_dot(difference, slope), _sum(difference)]
+        for total, variance in ((result.complete, known), (result.missing, lost)):
+            cross = _dot(variance, slope)
+            total += [[_dot(variance * slope, slope), cross], [cross, _sum(variance)]]
+
+
+def log_cosh_half(x: Array) -> Array:
+    """Return log(2 cosh(x / 2)) without overflow."""
+    size = np.abs(x)
+    return np.asarray(size / 2 + np.log1p(np.exp(-size)))
+
+
+def _sum(x: Array) -> float:
+    return float(np.sum(x, dtype=np.float64))
+
+
+def _dot(x: Array, y: Array) -> float:
+    return float(np.dot(x, y))

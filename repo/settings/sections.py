@@ -1,0 +1,215 @@
+"""Every setting of a run, its default and its meaning, in sections."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A group of settings: unknown keys are refused, values never change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SimulationSettings(Section):
+    """Simulated annotations: text from our own generator, annotators of known reliability."""
+
+    comparisons: int = Field(1334, ge=1, description="comparisons to write")
+    annotations_per_comparison: int = Field(3, ge=1, description="annotators who judge each comparison")
+    prompts: int = Field(400, ge=1, description="distinct prompts the comparisons are drawn from")
+    reliabilities: dict[str, float] = Field(
+        default={
+            "careful-1": 0.95,
+            "careful-2": 0.95,
+            "careful-3": 0.95,
+            "careful-4": 0.95,
+            "hasty-1": 0.80,
+            "hasty-2": 0.80,
+            "hasty-3": 0.80,
+            "guessing-1": 0.60,
+            "guessing-2": 0.60,
+            "adversarial-1": 0.20,
+        },
+        description="annotator id → probability that the annotator names the better response",
+    )
+    utility_scale: float = Field(
+        0.0,
+        ge=0,
+        description="0: more helpful parts are better for certain; else with p = σ(scale · their difference), "
+        "drawn once a comparison (Bradley–Terry; 1.1 makes p .8 on average)",
+    )
+    seed: int = Field(0, description="seed of texts and votes")
+
+
+class DataSettings(Section):
+    """How annotation files are read and split."""
+
+    columns: dict[str, str] = Field(default={}, description="our column name → the file's column name")
+    ties: Literal["drop", "split"] = Field(
+        "drop", description="drop ties, or split each into one vote for either response at half weight"
+    )
+    pseudonymise: bool = Field(
+        False, description="replace annotator ids by an HMAC with the key in REPO_PSEUDONYM_KEY before anything is kept"
+    )
+    held_out: float = Field(0.2, gt=0, lt=1, description="share of prompts kept for evaluation")
+    min_prompts: int = Field(20, ge=2, description="with fewer prompts than this, split by comparison and say so")
+
+
+class ValidationSettings(Section):
+    """Bounds of the Great Expectations suite. Only `critical` expectations stop a run."""
+
+    max_bad_rows: float = Field(0.2, ge=0, le=1, description="critical: share of rows that may go to quarantine")
+    min_comparisons: int = Field(10, ge=2, description="critical: usable comparisons needed")
+    max_characters: int = Field(100_000, ge=1, description="longest prompt or response; longer rows go to quarantine")
+    max_id_characters: int = Field(256, ge=1, description="longest annotator or comparison id")
+    min_annotations_per_annotator: int = Field(5, ge=1, description="warning below this")
+    max_tie_share: float = Field(0.5, ge=0, le=1, description="warning above this")
+    min_overlap: float = Field(
+        0.1, ge=0, le=1, description="warning below: share of comparisons with several annotators"
+    )
+    max_position_bias: float = Field(
+        0.1, ge=0, le=0.5, description="warning: distance of the first-shown response's share of votes from one half"
+    )
+
+
+class TinySettings(Section):
+    """The `tiny` policy: a Llama-shaped model made on the spot, with a byte-level BPE trained on the annotations."""
+
+    vocabulary: int = Field(2048, ge=300, description="tokens in the byte-level BPE")
+    hidden: int = Field(128, ge=8, description="hidden size")
+    layers: int = Field(2, ge=1, description="decoder layers")
+    heads: int = Field(4, ge=1, description="attention heads")
+    warm_start_steps: int = Field(60, ge=0, description="supervised steps on both responses before preference training")
+    warm_start_learning_rate: float = Field(3e-3, gt=0, description="learning rate of those steps")
+
+
+class LoraSettings(Section):
+    """Low-rank adapters (peft); the adapter switched off is the reference."""
+
+    rank: int = Field(16, ge=1, description="rank of the adapter")
+    alpha: float = Field(32.0, gt=0, description="scale of the adapter")
+    target_modules: str | list[str] = Field("all-linear", description="modules that get an adapter")
+
+
+class PolicySettings(Section):
+    """The language model to align."""
+
+    base: str = Field("tiny", description="'tiny', a local path, or a Hugging Face hub id of a causal language model")
+    revision: str = Field("main", description="hub revision; pin a commit for a reproducible run")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on a GPU that has it")
+    max_length: int = Field(1024, ge=8, description="tokens of prompt and response together")
+    max_prompt_length: int = Field(512, ge=4, description="longer prompts keep their end")
+    lora: LoraSettings | None = Field(None, description="train low-rank adapters instead of all weights")
+    tiny: TinySettings = Field(default=TinySettings(), description="only read when base is 'tiny'")
+
+
+class TrainSettings(Section):
+    """The M-step for the policy: which loss, and how it is optimised."""
+
+    loss: str = Field("dpo", description="dpo, ipo, simpo or cpo, or a loss registered by you")
+    loss_options: dict[str, float | str] = Field(default={}, description="the loss's own options, such as beta")
+    m_step: Literal["likelihood", "weighted"] = Field(
+        "likelihood", description="likelihood: RE-PO Eq. 5; weighted: w·L + (1−w)·L_swap, which keeps the loss's margin"
+    )
+    epochs: int = Field(2, ge=1, description="passes over the training comparisons")
+    batch_size: int = Field(16, ge=1, description="comparisons an optimiser step, with all their annotations")
+    gradient_accumulation: int = Field(1, ge=1, description="parts a batch is computed in, to save memory")
+    learning_rate: Literal["auto"] | float = Field("auto", description="auto: 1e-3 for tiny, 1e-5 with LoRA, else 1e-6")
+    warmup: float = Field(0.1, ge=0, le=1, description="share of steps with rising learning rate; cosine afterwards")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay")
+    max_gradient_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
+    seed: int = Field(0, description="seed of weights and batch order")
+    log_every: int = Field(5, ge=1, description="steps between logged metrics")
+    checkpoint_every: int = Field(100, ge=0, description="steps between checkpoints; 0: none")
+    keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints kept")
+
+
+class ReliabilitySettings(Section):
+    """The E-step and the M-step for the annotators."""
+
+    estimator: Literal["full", "incremental", "paper", "none"] = Field(
+        "full",
+        description="full: RE-PO Eq. 6 by comparison, and Eq. 7 while training; incremental: the same by running sums; "
+        "paper: Eq. 4 and 7 alone; none: every label is believed (plain training)",
+    )
+    calibrate: Literal["auto"] | bool = Field(
+        "auto", description="final estimates: fit the margins' temperature; auto: except by the paper's rule"
+    )
+    coins: Literal[1, 2, "auto"] = Field(
+        "auto", description="2: one η by which position is right, which shows position bias; auto: what the data prefer"
+    )
+    initial: float = Field(0.9, gt=0, lt=1, description="η₀, every annotator's reliability at the start")
+    step_size: float = Field(0.1, gt=0, le=1, description="α of the moving average in RE-PO Eq. 7")
+    margins: Literal["auto", "first_visit", "last_visit"] = Field(
+        "auto",
+        description="margins the final estimates stand on; auto: the last visit's, or the first's where the policy has "
+        "learnt labels by heart",
+    )
+    prior_strength: float = Field(1.0, ge=0, description="votes that the prior of each η is worth")
+    pinned: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default={}, description="annotator id → η that is known and stays"
+    )
+    use_gold: bool = Field(False, description="anchor: take the training split's gold comparisons as known")
+    prior_state: str = Field(
+        "", description="reliability_state.json of an earlier training, or models:/NAME@ALIAS, to start from"
+    )
+    forgetting: float = Field(0.0, ge=0, le=1, description="share of that earlier evidence to leave out")
+    confidence: float = Field(0.9, gt=0, lt=1, description="coverage of the intervals for every η")
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the final estimates fit a temperature."""
+        return self.estimator not in ("paper", "none") if self.calibrate == "auto" else self.calibrate
+
+
+class EvaluationSettings(Section):
+    """Scoring on the held-out comparisons."""
+
+    batch_size: int = Field(32, ge=1, description="comparisons a forward pass")
+    bootstrap: int = Field(1000, ge=10, description="bootstrap replications over held-out prompts")
+    confidence: float = Field(0.9, gt=0, lt=1, description="coverage of the bootstrap intervals")
+    doubtful: int = Field(50, ge=1, description="most doubtful labels shown in the report")
+
+
+class GateSettings(Section):
+    """What a candidate must reach to become champion. Anything non-finite rejects."""
+
+    target: Literal["auto", "gold", "consensus", "labels"] = Field(
+        "auto", description="which labels accuracy is measured against; auto: gold where there is any, else consensus"
+    )
+    min_accuracy: float = Field(0.5, ge=0, le=1, description="least held-out accuracy")
+    min_gain_over_base: float = Field(0.01, description="least gain in accuracy over the base policy")
+    min_gain_over_champion: float = Field(0.0, description="least gain in accuracy over the current champion")
+    max_calibration_error: float = Field(1.0, ge=0, le=1, description="largest expected calibration error of p")
+
+
+class RegistrySettings(Section):
+    """Where runs and models are kept in MLflow."""
+
+    experiment: str = Field("repo", min_length=1, description="MLflow experiment")
+    model: str = Field("repo-policy", pattern=r"^[\w.-]+$", description="registered model name: letters, digits, . _ -")
+
+
+class Settings(Section):
+    """All settings of a training run."""
+
+    data: DataSettings = DataSettings()
+    simulation: SimulationSettings = SimulationSettings()
+    validation: ValidationSettings = ValidationSettings()
+    policy: PolicySettings = PolicySettings()
+    train: TrainSettings = TrainSettings()
+    reliability: ReliabilitySettings = ReliabilitySettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    gate: GateSettings = GateSettings()
+    registry: RegistrySettings = RegistrySettings()
+
+
+def leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, value) of every setting, nested sections included."""
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
