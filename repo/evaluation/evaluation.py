@@ -124,8 +124,8 @@ def margins_of(
         logps, encoded = score(source.path, source.revision)
         reference = score(source.base, source.revision)[0] if source.loss.needs_reference else None
         pair = pair_logps(logps, reference, encoded)
-        likelihood = pair.first / pair.first_length - pair.second / pair.second_length
-        margin = both_orientations(source.loss, pair).margin
+        likelihood = pair.first / pair.first_length - pair.second / pair.second_length  # [C]
+        margin = both_orientations(source.loss, pair).margin  # [C]
         result[name] = Margins(margin.double().numpy(), likelihood.double().numpy())
     return result
 
@@ -133,16 +133,16 @@ def margins_of(
 def _judgements(held_out: pd.DataFrame, comparisons: pd.DataFrame, unit: str) -> dict[Target, Judgements]:
     """Return raw labels, each comparison's majority (even splits say nothing), and gold where it is known."""
     number = pd.Series(np.arange(len(comparisons)), index=comparisons["comparison_id"])
-    units = pd.factorize(comparisons[unit])[0].astype(np.int64)
-    comparison = number.loc[held_out["comparison_id"]].to_numpy()
-    direction = np.where(held_out["preference"] == "a", 1.0, -1.0)
-    weight = held_out["weight"].to_numpy(dtype=np.float64)
-    balance = np.bincount(comparison, weight * direction, len(comparisons))
+    units = pd.factorize(comparisons[unit])[0].astype(np.int64)  # [C]
+    comparison = number.loc[held_out["comparison_id"]].to_numpy()  # [N]
+    direction = np.where(held_out["preference"] == "a", 1.0, -1.0)  # [N]
+    weight = held_out["weight"].to_numpy(dtype=np.float64)  # [N]
+    balance = np.bincount(comparison, weight * direction, len(comparisons))  # [C]
     gold: Floats = np.asarray(comparisons["gold"].map({"a": 1.0, "b": -1.0}).fillna(0.0), dtype=np.float64)
     found: dict[Target, Judgements] = {"labels": Judgements(comparison, direction, weight, units[comparison])}
     per_comparison: dict[Target, Floats] = {"consensus": np.sign(balance), "gold": gold}
     for target, sign in per_comparison.items():
-        known = np.flatnonzero(sign)
+        known = np.flatnonzero(sign)  # [J]
         if known.size:
             found[target] = Judgements(known, sign[known], np.ones(len(known)), units[known])
     return found
@@ -166,7 +166,7 @@ def _score(margins: Margins, judgements: Mapping[Target, Judgements], interval: 
     targets: dict[str, Any] = {}
     for target, judged in judgements.items():
         metrics = asdict(preference_metrics(_judged(margins.a_over_b, judged), **interval))
-        likelihood = correctness(judged.direction * margins.likelihood[judged.comparison])
+        likelihood = correctness(judged.direction * margins.likelihood[judged.comparison])  # [J]
         agreement = clustered_mean(likelihood, judged.weight, judged.unit, **interval)
         targets[target] = {**metrics, "likelihood_accuracy": asdict(agreement)}
     return targets
@@ -176,7 +176,7 @@ def _gain(candidate: Margins, other: Margins, judged: Judgements, interval: dict
     """Return the candidate's paired gain in accuracy."""
     difference = correctness(_judged(candidate.a_over_b, judged).margin) - correctness(
         _judged(other.a_over_b, judged).margin
-    )
+    )  # [J]
     return asdict(clustered_mean(difference, judged.weight, judged.unit, **interval))
 
 

@@ -79,18 +79,18 @@ def clustered_mean(
     """Return the weighted mean with a percentile bootstrap interval that resamples whole clusters.
 
     Args:
-        values, weight, cluster: shape [N]; clusters are numbered from 0.
+        values, weight, cluster: shape [J]; clusters are numbered from 0.
         bootstrap: replications.
         confidence: coverage, e.g. 0.9.
         seed: the same seed draws the same clusters, so that differences between policies are paired.
     """
     clusters = int(cluster.max()) + 1
-    totals = np.bincount(cluster, weight * values, clusters)
-    weights = np.bincount(cluster, weight, clusters)
-    draws = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), size=bootstrap)
-    drawn_weights = draws @ weights
+    totals = np.bincount(cluster, weight * values, clusters)  # [U]
+    weights = np.bincount(cluster, weight, clusters)  # [U]
+    draws = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), size=bootstrap)  # [K, U]
+    drawn_weights = draws @ weights  # [K]
     # A replication may miss every judged prompt; it says nothing about the mean.
-    means = (draws @ totals)[drawn_weights > 0] / drawn_weights[drawn_weights > 0]
+    means = (draws @ totals)[drawn_weights > 0] / drawn_weights[drawn_weights > 0]  # [K] or fewer
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Figure(_finite(totals.sum() / weights.sum()), _finite(low), _finite(high))
@@ -98,9 +98,9 @@ def clustered_mean(
 
 def calibration_error(margin: Floats, weight: Floats) -> float:
     """Return the expected calibration error of p = σ(|margin|) as the probability of being right, in [0, ½]."""
-    confidence = 1 / (1 + np.exp(-np.abs(margin)))
-    right = correctness(margin)
-    order = np.argsort(confidence, kind="stable")
+    confidence = 1 / (1 + np.exp(-np.abs(margin)))  # [J]
+    right = correctness(margin)  # [J]
+    order = np.argsort(confidence, kind="stable")  # [J]
     gaps = [
         abs((weight[part] * (confidence[part] - right[part])).sum())
         for part in np.array_split(order, min(CALIBRATION_BINS, len(order)))

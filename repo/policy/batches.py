@@ -51,10 +51,10 @@ class PreferenceData:
 
     def annotations_of(self, comparisons: Integers) -> tuple[Integers, Integers]:
         """Return (annotation rows, position of each row's comparison within `comparisons`)."""
-        starts = np.searchsorted(self.comparison, comparisons)
-        sizes = np.searchsorted(self.comparison, comparisons, side="right") - starts
-        position = np.repeat(np.arange(len(comparisons)), sizes)
-        rows = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(starts, sizes)
+        starts = np.searchsorted(self.comparison, comparisons)  # [c]
+        sizes = np.searchsorted(self.comparison, comparisons, side="right") - starts  # [c]
+        position = np.repeat(np.arange(len(comparisons)), sizes)  # [n]
+        rows = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(starts, sizes)  # [n]
         return rows, position
 
 
@@ -68,19 +68,19 @@ def tokenize_annotations(
     """
     firsts = annotations.drop_duplicates("comparison_id").reset_index(drop=True)
     encoded = encode_comparisons(firsts, tokenizer, max_length, max_prompt_length)
-    usable = np.array([e.usable for e in encoded], dtype=bool)
+    usable = np.array([e.usable for e in encoded], dtype=bool)  # [encoded]
     if not usable.any():
         raise UserError(
             "no comparison is left whose responses still differ after truncation",
             f"raise policy.max_length (now {max_length} tokens)",
         )
     number = pd.Series(np.arange(len(firsts)), index=firsts["comparison_id"])
-    comparison = number.loc[annotations["comparison_id"]].to_numpy()
+    comparison = number.loc[annotations["comparison_id"]].to_numpy()  # [annotations]
     counts = _count(annotations, comparison, encoded, usable)
-    order = np.argsort(comparison, kind="stable")
-    order = order[usable[comparison[order]]]
+    order = np.argsort(comparison, kind="stable")  # [annotations]
+    order = order[usable[comparison[order]]]  # [N]
     table = annotations.iloc[order].reset_index(drop=True)
-    annotator, annotators = pd.factorize(table["annotator_id"], sort=True)
+    annotator, annotators = pd.factorize(table["annotator_id"], sort=True)  # [N], [A]
     return PreferenceData(
         encoded=[e for e in encoded if e.usable],
         table=table,
@@ -96,7 +96,7 @@ def tokenize_annotations(
 def _count(
     annotations: pd.DataFrame, comparison: Integers, encoded: list[EncodedComparison], usable: npt.NDArray[np.bool_]
 ) -> dict[str, TokenCounts]:
-    truncated = np.array([e.truncated for e in encoded], dtype=bool)
+    truncated = np.array([e.truncated for e in encoded], dtype=bool)  # [encoded]
     table = pd.DataFrame(
         {
             "annotator_id": annotations["annotator_id"].to_numpy(),
@@ -113,19 +113,19 @@ def _count(
 
 def epoch_batches(comparisons: int, batch_size: int, seed: int, epoch: int) -> Iterator[Integers]:
     """Yield comparison indices batch by batch, in an order that only (seed, epoch) decide."""
-    order = np.random.default_rng([seed, epoch]).permutation(comparisons)
+    order = np.random.default_rng([seed, epoch]).permutation(comparisons)  # [C]
     for start in range(0, comparisons, batch_size):
         yield order[start : start + batch_size]
 
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """Both responses of C comparisons as 2C left-padded sequences: all of a's, then all of b's.
+    """Both responses of c comparisons as B = 2c left-padded sequences: all of a's, then all of b's.
 
     Attributes:
-        input_ids, attention_mask, position_ids: shape [2C, T].
-        response_length: response tokens at each sequence's end, shape [2C].
-        span: last columns whose logits are needed: the longest response and the token before it.
+        input_ids, attention_mask, position_ids: shape [B, T].
+        response_length: response tokens at each sequence's end, shape [B].
+        span: last columns whose logits are needed: the longest response and the token before it, R + 1.
     """
 
     input_ids: Tensor
@@ -151,11 +151,11 @@ def collate(encoded: list[EncodedComparison], pad: int) -> TokenBatch:
     sequences += [np.concatenate([e.prompt, e.response_b]) for e in encoded]
     lengths = [len(e.response_a) for e in encoded] + [len(e.response_b) for e in encoded]
     width = max(map(len, sequences))
-    input_ids = np.full((len(sequences), width), pad, dtype=np.int64)
-    mask = np.zeros((len(sequences), width), dtype=np.int64)
+    input_ids = np.full((len(sequences), width), pad, dtype=np.int64)  # [B, T]
+    mask = np.zeros((len(sequences), width), dtype=np.int64)  # [B, T]
     for row, sequence in enumerate(sequences):
         input_ids[row, width - len(sequence) :] = sequence
         mask[row, width - len(sequence) :] = 1
-    positions = np.maximum(mask.cumsum(axis=1) - 1, 0)
-    tensors = [torch.from_numpy(x) for x in (input_ids, mask, positions, np.asarray(lengths))]
+    positions = np.maximum(mask.cumsum(axis=1) - 1, 0)  # [B, T]
+    tensors = [torch.from_numpy(x) for x in (input_ids, mask, positions, np.asarray(lengths))]  # three [B, T], one [B]
     return TokenBatch(tensors[0], tensors[1], tensors[2], tensors[3], span=max(lengths) + 1)

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ResponseLogps:
-    """Summed log-probabilities of both responses of C comparisons, shape [C] each, float32."""
+    """Summed log-probabilities of both responses of c comparisons, shape [c] each, float32."""
 
     a: Tensor
     b: Tensor
 
 
 def response_logps(model: "Module", batch: TokenBatch) -> Tensor:
-    """Return log π(response | prompt) summed over each sequence's response tokens, shape [2C], float32.
+    """Return log π(response | prompt) summed over each sequence's response tokens, shape [B], float32.
 
     Only the last columns get logits (`logits_to_keep`): sequences are padded on the left, so all responses end there.
     """
@@ -34,18 +34,18 @@ def response_logps(model: "Module", batch: TokenBatch) -> Tensor:
         position_ids=batch.position_ids,
         use_cache=False,
         logits_to_keep=span,
-    ).logits[:, :-1]
-    targets = batch.input_ids[:, 1 - span :]
-    column = torch.arange(span - 1, device=targets.device)
-    in_response = column >= span - 1 - batch.response_length[:, None]
-    chosen = logits.gather(-1, targets[..., None]).squeeze(-1).float()
-    token_logps = chosen - torch.logsumexp(logits.float(), dim=-1)
+    ).logits[:, :-1]  # [B, R, V]
+    targets = batch.input_ids[:, 1 - span :]  # [B, R]
+    column = torch.arange(span - 1, device=targets.device)  # [R]
+    in_response = column >= span - 1 - batch.response_length[:, None]  # [B, R]
+    chosen = logits.gather(-1, targets[..., None]).squeeze(-1).float()  # [B, R]
+    token_logps = chosen - torch.logsumexp(logits.float(), dim=-1)  # [B, R]
     return torch.where(in_response, token_logps, 0.0).sum(dim=-1)
 
 
 def comparison_logps(model: "Module", batch: TokenBatch) -> ResponseLogps:
     """Return the summed log-probabilities of a batch's comparisons."""
-    a, b = response_logps(model, batch).chunk(2)
+    a, b = response_logps(model, batch).chunk(2)  # [c] each
     return ResponseLogps(a, b)
 
 
@@ -56,7 +56,7 @@ def score_comparisons(
     """Return the log-probabilities of all comparisons without gradients, on the CPU, in their given order."""
     # Similar lengths together: padding is computed but never read.
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].prompt) + len(encoded[i].response_a))
-    a, b = torch.zeros(len(encoded)), torch.zeros(len(encoded))
+    a, b = torch.zeros(len(encoded)), torch.zeros(len(encoded))  # [C] each
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         logps = comparison_logps(model, collate([encoded[i] for i in chosen], pad).to(device))
@@ -66,9 +66,9 @@ def score_comparisons(
 
 def pair_logps(policy: ResponseLogps, reference: ResponseLogps | None, encoded: list[EncodedComparison]) -> PairLogps:
     """Join a policy's log-probabilities with the reference's (zeros where the loss needs none) and the lengths."""
-    zeros = torch.zeros_like(policy.a)
+    zeros = torch.zeros_like(policy.a)  # [c]
     lengths = torch.tensor([[len(e.response_a), len(e.response_b)] for e in encoded], dtype=policy.a.dtype)
-    lengths = lengths.to(policy.a.device)
+    lengths = lengths.to(policy.a.device)  # [c, 2]
     return PairLogps(
         policy.a,
         policy.b,

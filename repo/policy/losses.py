@@ -73,7 +73,7 @@ class DPO(PreferenceLoss):
 
     def __call__(self, pair: PairLogps) -> Tensor:
         """Return −log σ(β h)."""
-        log_ratio = (pair.first - pair.reference_first) - (pair.second - pair.reference_second)
+        log_ratio = (pair.first - pair.reference_first) - (pair.second - pair.reference_second)  # [c]
         return -logsigmoid(self.beta * log_ratio)
 
 
@@ -85,7 +85,7 @@ class IPO(PreferenceLoss):
 
     def __call__(self, pair: PairLogps) -> Tensor:
         """Return (h − 1/(2β))²."""
-        first, second = self._mean_log_ratios(pair)
+        first, second = self._mean_log_ratios(pair)  # [c] each
         return (first - second - 1 / (2 * self.beta)) ** 2
 
     def rewards(self, pair: PairLogps) -> tuple[Tensor, Tensor]:
@@ -110,7 +110,7 @@ class SimPO(PreferenceLoss):
 
     def __call__(self, pair: PairLogps) -> Tensor:
         """Return −log σ(s − γ)."""
-        first, second = self.rewards(pair)
+        first, second = self.rewards(pair)  # [c] each
         return -logsigmoid(first - second - self.gamma)
 
     def rewards(self, pair: PairLogps) -> tuple[Tensor, Tensor]:
@@ -134,7 +134,7 @@ class CPO(PreferenceLoss):
 
     def __call__(self, pair: PairLogps) -> Tensor:
         """Return −log σ(β Δ), plus the NLL term when the link is literal."""
-        preference = -logsigmoid(self.beta * (pair.first - pair.second))
+        preference = -logsigmoid(self.beta * (pair.first - pair.second))  # [c]
         return preference + self._nll(pair) if self.link == "literal" else preference
 
     def anchor(self, pair: PairLogps) -> Tensor | None:

@@ -50,7 +50,7 @@ def label_margin(orientations: Orientations, comparison: Tensor, prefers_a: Tens
         comparison: index of each annotation's comparison, integers, shape [annotations].
         prefers_a: whether the annotation says a ≻ b, bool, shape [annotations].
     """
-    margin = orientations.margin[comparison]
+    margin = orientations.margin[comparison]  # [n]
     return torch.where(prefers_a, margin, -margin)
 
 
@@ -64,10 +64,10 @@ def annotation_losses(
     margin and CPO's NLL anchor. An anchor outside the link is added as w·anchor(winner) + (1 − w)·anchor(loser).
     """
     if m_step == "likelihood":
-        margin = label_margin(orientations, comparison, prefers_a)
-        terms = -(w * logsigmoid(margin) + (1 - w) * logsigmoid(-margin))
+        margin = label_margin(orientations, comparison, prefers_a)  # [n]
+        terms = -(w * logsigmoid(margin) + (1 - w) * logsigmoid(-margin))  # [n]
     else:
-        terms = _mix(orientations.a_over_b, orientations.b_over_a, comparison, prefers_a, w)
+        terms = _mix(orientations.a_over_b, orientations.b_over_a, comparison, prefers_a, w)  # [n]
     if orientations.anchor_a is not None and orientations.anchor_b is not None:
         terms = terms + _mix(orientations.anchor_a, orientations.anchor_b, comparison, prefers_a, w)
     return terms
@@ -75,5 +75,5 @@ def annotation_losses(
 
 def _mix(for_a: Tensor, for_b: Tensor, comparison: Tensor, prefers_a: Tensor, w: Tensor) -> Tensor:
     """Return w · (the term of the label as given) + (1 − w) · (the term of the label turned round)."""
-    weight_a = torch.where(prefers_a, w, 1 - w)
+    weight_a = torch.where(prefers_a, w, 1 - w)  # [n]
     return weight_a * for_a[comparison] + (1 - weight_a) * for_b[comparison]

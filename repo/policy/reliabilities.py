@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 def gold_comparisons(data: PreferenceData, settings: ReliabilitySettings) -> Integers:
     """Return +1 (response a is known to be better), −1 or 0 of each comparison; all 0 unless reliability.use_gold."""
-    gold = votes_of(data.table, settings.use_gold).get("gold")
+    gold = votes_of(data.table, settings.use_gold).get("gold")  # [N], or None
     if gold is None:
         return np.zeros(len(data.encoded), np.int64)
-    firsts = np.unique(data.comparison, return_index=True)[1]
+    firsts = np.unique(data.comparison, return_index=True)[1]  # [C]
     return np.asarray(gold[firsts], np.int64)
 
 
@@ -46,15 +46,15 @@ def make_estimator(
     """
     if settings.estimator == "none":
         return FullTrust(len(data.annotators))
-    fixed = torch.tensor([name in settings.pinned for name in data.annotators])
+    fixed = torch.tensor([name in settings.pinned for name in data.annotators])  # [A]
     names: list[Hashable] = list(data.annotators)
     one_coin = None if state is None else state.one_coin().faded(settings.forgetting)
-    prior = prior_counts(names, 1, settings.initial, settings.prior_strength, one_coin)
+    prior = prior_counts(names, 1, settings.initial, settings.prior_strength, one_coin)  # [A, 1, 2]
     if settings.estimator == "paper":
-        first = start(names, prior, settings.prior_strength, settings.initial, settings.pinned)[:, 0]
+        first = start(names, prior, settings.prior_strength, settings.initial, settings.pinned)[:, 0]  # [A]
         return MovingReliability(torch.tensor(first), fixed, settings.step_size, shared=False)
     votes = _votes_alone(settings, data, gold, one_coin)
-    eta = torch.tensor(votes.reliability_)
+    eta = torch.tensor(votes.reliability_)  # [A]
     if settings.estimator == "full":
         return MovingReliability(eta, fixed, settings.step_size, shared=True)
     return IncrementalReliability(
@@ -75,7 +75,7 @@ def _votes_alone(
     estimator = estimator_of(settings, estimator="full", calibrate=False, coins=1, prior_mean=settings.initial)
     arrays = votes_of(data.table, False, np.zeros(len(data.table)))
     if gold.any():
-        arrays["gold"] = gold[data.comparison]
+        arrays["gold"] = gold[data.comparison]  # [N]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ReliabilityWarning)  # the final estimates warn
         return estimator.fit(**arrays, prior_state=state)
@@ -91,19 +91,19 @@ def final_estimate(
         `first_margin`, `last_margin` (all S of the label as given) and `posterior`.
     """
     data = trainer.data
-    own = np.where(data.prefers_a, 1.0, -1.0)
+    own = np.where(data.prefers_a, 1.0, -1.0)  # [N]
     first, last = (
         own * margins.double().cpu().numpy()[data.comparison]
         for margins in (trainer.first_margins, trainer.last_margins)
-    )
+    )  # [N] each
     order = np.concatenate(
         list(epoch_batches(len(data.encoded), trainer.settings.batch_size, trainer.settings.seed, 0))
-    )
-    late = np.zeros(len(order), bool)
+    )  # [C]
+    late = np.zeros(len(order), bool)  # [C]
     late[order[int(LATE * len(order)) :]] = True
     measured = memorisation(first, last, late[data.comparison])
     visit = measured.visit if settings.margins == "auto" else settings.margins
-    margin = first if visit == "first_visit" else last
+    margin = first if visit == "first_visit" else last  # [N]
     given = None
     if settings.estimator == "paper" and not settings.calibrated:
         given = dict(zip(data.annotators, trainer.estimator.value.tolist(), strict=True))

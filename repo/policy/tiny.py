@@ -74,7 +74,7 @@ def warm_start(
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.warm_start_learning_rate)
     order = np.random.default_rng(seed)
     for _ in range(settings.warm_start_steps):
-        chosen = order.choice(len(encoded), size=min(batch_size, len(encoded)), replace=False)
+        chosen = order.choice(len(encoded), size=min(batch_size, len(encoded)), replace=False)  # [c]
         batch = collate([encoded[i] for i in chosen], pad=2).to(model.device)
         loss = -response_logps(model, batch).sum() / batch.response_length.sum()
         loss.backward()

@@ -66,14 +66,14 @@ class Trainer:
         self.model, self.optimizer = self.accelerator.prepare(self.policy.model, optimizer)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate_at)
         self.estimator.to(device)
-        self.annotator = torch.tensor(self.data.annotator, device=device)
-        self.prefers_a = torch.tensor(self.data.prefers_a, device=device)
-        self.weight = torch.tensor(self.data.weight, device=device, dtype=torch.float32)
-        self.gold = torch.tensor(self.gold_comparisons, device=device)
+        self.annotator = torch.tensor(self.data.annotator, device=device)  # [N]
+        self.prefers_a = torch.tensor(self.data.prefers_a, device=device)  # [N]
+        self.weight = torch.tensor(self.data.weight, device=device, dtype=torch.float32)  # [N]
+        self.gold = torch.tensor(self.gold_comparisons, device=device)  # [C]
         # S of "a is better" of each comparison at its first and at its last visit, before the update that saw it; 0
         # before that.
-        self.first_margins = torch.zeros(len(self.data.encoded), device=device)
-        self.last_margins = torch.zeros(len(self.data.encoded), device=device)
+        self.first_margins = torch.zeros(len(self.data.encoded), device=device)  # [C]
+        self.last_margins = torch.zeros(len(self.data.encoded), device=device)  # [C]
         self._recent: list[dict[str, Tensor]] = []
 
     @property
@@ -125,10 +125,10 @@ class Trainer:
         pair = self._pair(comparisons)
         orientations = both_orientations(self.loss, pair)
         votes = self._votes(comparisons, orientations.margin.detach())
-        w = self.estimator.posterior(votes)
+        w = self.estimator.posterior(votes)  # [n]
         self.estimator.observe(votes, w)
-        share = votes.weight / total_weight
-        prefers_a = votes.label > 0
+        share = votes.weight / total_weight  # [n]
+        prefers_a = votes.label > 0  # [n]
         loss = (share * annotation_losses(orientations, votes.comparison, prefers_a, w, self.m_step)).sum()
         self.accelerator.backward(loss)
         metrics = self._metrics(pair, votes.comparison, prefers_a, share)
@@ -136,12 +136,12 @@ class Trainer:
 
     def _votes(self, comparisons: Integers, margin: Tensor) -> BatchVotes:
         """Return these comparisons' annotations, and record the margins."""
-        rows, within = (torch.from_numpy(i).to(margin.device) for i in self.data.annotations_of(comparisons))
-        places = torch.from_numpy(comparisons).to(margin.device)
+        rows, within = (torch.from_numpy(i).to(margin.device) for i in self.data.annotations_of(comparisons))  # [n]
+        places = torch.from_numpy(comparisons).to(margin.device)  # [c]
         self.last_margins[places] = margin.float()
         if self._first_epoch:
             self.first_margins[places] = margin.float()
-        label = torch.where(self.prefers_a[rows], 1, -1)
+        label = torch.where(self.prefers_a[rows], 1, -1)  # [n]
         return BatchVotes(
             row=rows,
             comparison=within,
@@ -158,15 +158,15 @@ class Trainer:
         batch = collate(encoded, self.policy.pad).to(self.accelerator.device)
         with self.accelerator.autocast():
             logps = comparison_logps(self.model, batch)
-        rows = torch.from_numpy(comparisons)
+        rows = torch.from_numpy(comparisons)  # [c]
         reference = self.reference and ResponseLogps(self.reference.a[rows], self.reference.b[rows])
         return pair_logps(logps, reference, encoded)
 
     @torch.no_grad()
     def _metrics(self, pair: PairLogps, position: Tensor, prefers_a: Tensor, share: Tensor) -> dict[str, Tensor]:
         """TRL's names; chosen and rejected are what each annotator said, weighted as in the loss."""
-        reward_a, reward_b = (reward[position] for reward in self.loss.rewards(pair))
-        logp_a, logp_b = pair.first[position], pair.second[position]
+        reward_a, reward_b = (reward[position] for reward in self.loss.rewards(pair))  # [n] each
+        logp_a, logp_b = pair.first[position], pair.second[position]  # [n] each
         chosen, rejected = torch.where(prefers_a, reward_a, reward_b), torch.where(prefers_a, reward_b, reward_a)
         values = {
             "rewards/chosen": chosen,
@@ -190,7 +190,7 @@ class Trainer:
         names = list(self._recent[0])
         means = torch.stack([torch.stack([r[n].float().cpu() for n in names]) for r in self._recent]).mean(dim=0)
         record = dict(zip(names, means.tolist(), strict=True))
-        eta = self.estimator.value
+        eta = self.estimator.value  # [A]
         record |= {
             "reliability/mean": float(eta.mean()),
             "reliability/min": float(eta.min()),

@@ -30,13 +30,13 @@ def sums_by_annotator(
     """Return (weighted sum of w, sum of weights) per annotator, float64, each of shape [A]; they add up over ranks.
 
     Args:
-        posteriors: w of a batch's annotations, shape [N].
-        annotator: whose annotation each is, integers in [0, A), shape [N].
+        posteriors: w of a batch's annotations, shape [n].
+        annotator: whose annotation each is, integers in [0, A), shape [n].
         annotators: A.
-        weight: weight of each annotation, shape [N]; default 1.
+        weight: weight of each annotation, shape [n]; default 1.
     """
-    weight = torch.ones_like(posteriors) if weight is None else weight
-    zeros = torch.zeros(annotators, dtype=torch.float64, device=posteriors.device)
+    weight = torch.ones_like(posteriors) if weight is None else weight  # [n]
+    zeros = torch.zeros(annotators, dtype=torch.float64, device=posteriors.device)  # [A]
     total = zeros.index_add(0, annotator, (weight * posteriors).double())
     count = zeros.index_add(0, annotator, weight.double())
     return total, count
@@ -53,7 +53,7 @@ def moving_average(reliability: Tensor, total: Tensor, count: Tensor, step_size:
     Returns:
         New η, shape [A]; annotators without rows in the batch keep theirs.
     """
-    seen = count > 0
-    mean = total / torch.where(seen, count, 1.0)
+    seen = count > 0  # [A]
+    mean = total / torch.where(seen, count, 1.0)  # [A]
     updated = ((1 - step_size) * reliability + step_size * mean).clamp(TRAINING_BOUNDARY, 1 - TRAINING_BOUNDARY)
     return torch.where(seen, updated, reliability)

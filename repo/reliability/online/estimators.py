@@ -15,7 +15,7 @@ from repo.reliability.online.equations import TRAINING_BOUNDARY, moving_average,
 
 @dataclass(frozen=True)
 class BatchVotes:
-    """The n annotations of a batch (or of a part of it) on its C comparisons.
+    """The n annotations of a batch (or of a part of it) on its c comparisons.
 
     Attributes:
         row: place of each annotation in the training data, shape [n].
@@ -23,8 +23,8 @@ class BatchVotes:
         annotator: who gave it, integers in [0, A), shape [n].
         label: +1 (first response is better) or −1, shape [n].
         weight: how many votes it counts for, shape [n].
-        gold: +1, −1 or 0 (unknown) of each comparison, shape [C].
-        margin: S of "the first response is better" of each comparison, shape [C].
+        gold: +1, −1 or 0 (unknown) of each comparison, shape [c].
+        margin: S of "the first response is better" of each comparison, shape [c].
     """
 
     row: Tensor
@@ -37,12 +37,12 @@ class BatchVotes:
 
     def to_rows(self, first_is_better: Tensor) -> Tensor:
         """Return P(label is right) by annotation from P(first is better) by comparison."""
-        q = first_is_better[self.comparison]
+        q = first_is_better[self.comparison]  # [n]
         return torch.where(self.label > 0, q, 1 - q)
 
     def known(self, w: Tensor) -> Tensor:
         """Return w with the labels of gold comparisons right or wrong for certain."""
-        gold = self.gold[self.comparison]
+        gold = self.gold[self.comparison]  # [n]
         return torch.where(gold == 0, w, (gold == self.label).to(w.dtype))
 
 
@@ -51,8 +51,8 @@ def shared_posterior(votes: BatchVotes, reliability: Tensor) -> Tensor:
 
     P(first is better | margin, labels) = σ(S + Σ weight · label · logit η).
     """
-    evidence = votes.weight * votes.label * torch.logit(reliability)[votes.annotator]
-    q = torch.sigmoid(votes.margin.detach().double().index_add(0, votes.comparison, evidence.double()))
+    evidence = votes.weight * votes.label * torch.logit(reliability)[votes.annotator]  # [n]
+    q = torch.sigmoid(votes.margin.detach().double().index_add(0, votes.comparison, evidence.double()))  # [c]
     return votes.known(votes.to_rows(q)).to(votes.margin.dtype)
 
 
@@ -88,7 +88,7 @@ class FullTrust:
     """Plain training: every label is believed (η ≡ 1), nothing is estimated."""
 
     def __init__(self, annotators: int) -> None:
-        self.value = torch.ones(annotators, dtype=torch.float64)
+        self.value = torch.ones(annotators, dtype=torch.float64)  # [A]
 
     def to(self, device: torch.device) -> None:
         """Move η."""
@@ -128,7 +128,7 @@ class MovingReliability:
         self._clear()
 
     def _clear(self) -> None:
-        self.total, self.count = torch.zeros_like(self.value), torch.zeros_like(self.value)
+        self.total, self.count = torch.zeros_like(self.value), torch.zeros_like(self.value)  # [A] each
 
     def to(self, device: torch.device) -> None:
         """Move η and the sums."""
@@ -139,18 +139,18 @@ class MovingReliability:
         """E-step, RE-PO Eq. 4, by comparison or by annotation."""
         if self.shared:
             return shared_posterior(votes, self.value)
-        margin = votes.margin.detach().double()[votes.comparison] * votes.label
+        margin = votes.margin.detach().double()[votes.comparison] * votes.label  # [n]
         return votes.known(posterior(margin, self.value[votes.annotator])).to(votes.margin.dtype)
 
     def observe(self, votes: BatchVotes, w: Tensor) -> None:
         """Add to the batch's sums."""
-        total, count = sums_by_annotator(w, votes.annotator, len(self.value), votes.weight)
+        total, count = sums_by_annotator(w, votes.annotator, len(self.value), votes.weight)  # [A] each
         self.total += total
         self.count += count
 
     def update(self) -> None:
         """M-step for η."""
-        moved = moving_average(self.value, self.total, self.count, self.step_size)
+        moved = moving_average(self.value, self.total, self.count, self.step_size)  # [A]
         self.value = torch.where(self.fixed, self.value, moved)
         self._clear()
 
@@ -177,8 +177,8 @@ class IncrementalReliability:
     """
 
     def __init__(self, annotator: Tensor, weight: Tensor, w: Tensor, prior: Tensor, pinned: Tensor) -> None:
-        self.prior, self.pinned, self.last = prior.double(), pinned.double(), w.double()
-        self.right, self.number = sums_by_annotator(self.last, annotator, len(prior), weight)
+        self.prior, self.pinned, self.last = prior.double(), pinned.double(), w.double()  # [A, 2], [A], [N]
+        self.right, self.number = sums_by_annotator(self.last, annotator, len(prior), weight)  # [A] each
         self.update()
 
     def to(self, device: torch.device) -> None:
@@ -193,13 +193,13 @@ class IncrementalReliability:
 
     def observe(self, votes: BatchVotes, w: Tensor) -> None:
         """Replace these annotations' share of the sums."""
-        change = votes.weight * (w.double() - self.last[votes.row])
+        change = votes.weight * (w.double() - self.last[votes.row])  # [n]
         self.right.index_add_(0, votes.annotator, change.double())
         self.last[votes.row] = w.double()
 
     def update(self) -> None:
         """M-step for η, RE-PO Eq. 6 with prior."""
-        mean = (self.right + self.prior[:, 0]) / (self.number + self.prior.sum(1))
+        mean = (self.right + self.prior[:, 0]) / (self.number + self.prior.sum(1))  # [A]
         self.value = torch.where(self.pinned.isnan(), mean.clamp(TRAINING_BOUNDARY, 1 - TRAINING_BOUNDARY), self.pinned)
 
     def state(self) -> dict[str, Tensor]:

@@ -72,10 +72,10 @@ def memorisation(first: Array, last: Array, late: Array) -> Memorisation:
         first, last: S of each label as given, at the first and at the last visit, shape [N].
         late: whether the first visit fell late into the first epoch (see LATE), bool, shape [N].
     """
-    agree_first, agree_last = (0.5 + 0.5 * np.sign(margin[late]) for margin in (first, last))
+    agree_first, agree_last = (0.5 + 0.5 * np.sign(margin[late]) for margin in (first, last))  # [labels] each
     labels = int(late.sum())
     if not labels:
         return Memorisation(0.5, 0.5, 0.0, 0)
-    change = agree_last - agree_first
+    change = agree_last - agree_first  # [labels]
     error = float(change.std() / np.sqrt(labels))
     return Memorisation(float(agree_first.mean()), float(agree_last.mean()), error, labels)
