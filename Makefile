@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # pip's own settings (index, find-links, certificates) decide where packages come from.
 READY := $(VENV)/.ready
+PEERS := .venv-bench
 
 .PHONY: help setup demo test lint bench-reliability yaml yaml-check lock clean
 
@@ -30,8 +31,20 @@ lint: $(READY)  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench-reliability: $(READY)  ## Measure the reliability estimates against their targets (under 20 minutes; needs 8 GB)
-	$(BIN)/python -m benchmarks.reliability.run
+bench-reliability: $(PEERS)/.ready  ## Measure the reliability estimates against their targets and peers (under 25 minutes; needs 8 GB)
+	$(PEERS)/bin/python -m benchmarks.reliability.run
+
+# The peers (pyproject's extra `bench`) live in an environment of their own that sees everything in $(VENV) and may
+# shadow nothing of it: they are measured with the locked numpy and pandas, and torch is not installed twice.
+$(PEERS)/.ready: $(READY)
+	rm -rf $(PEERS)
+	$(BIN)/python -m venv --without-pip $(PEERS)
+	for site in $(PEERS)/lib/python*/site-packages; do \
+	  echo "../../../../$(VENV)/$${site#$(PEERS)/}" > "$$site/locked.pth"; \
+	done
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' > $(PEERS)/peers.txt
+	$(BIN)/python -m pip --python $(PEERS)/bin/python install --quiet --constraint requirements.lock --requirement $(PEERS)/peers.txt
+	@touch $@
 
 yaml: $(READY)  ## Compile the pipelines to pipelines/compiled/
 	$(BIN)/repo-pipeline compile --output pipelines/compiled
@@ -45,5 +58,5 @@ lock: $(READY)  ## Resolve pyproject.toml anew into requirements.lock
 	  $(addprefix --find-links ,$(shell $(BIN)/python -m pip config get global.find-links 2>/dev/null)) \
 	  pyproject.toml | sed -E 's/^(torch==[0-9.]+)\+cpu/\1/' > requirements.lock
 
-clean:  ## Remove the environment and caches (not .repo/)
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+clean:  ## Remove the environments and caches (not .repo/)
+	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -108,11 +108,19 @@ def reliability_lines(reliability: dict[str, Any], truth: dict[str, float]) -> l
     if len(rows) > _MOST_ANNOTATORS:
         half = _MOST_ANNOTATORS // 2
         rows = [*rows[:half], (f"… {len(rows) - 2 * half} more …", *[""] * (len(head) - 1)), *rows[-half:]]
-    lines = _table(head, rows)
+    lines = [*_table(head, rows), *_population_lines(reliability["population"])]
     errors = [
         abs(row["reliability"] - truth[row["annotator_id"]]) for row in annotators if row["annotator_id"] in truth
     ]
     return [*lines, f"mean absolute error: {sum(errors) / len(errors):.3f}"] if errors else lines
+
+
+def _population_lines(population: dict[str, Any] | None) -> list[str]:
+    if population is None:
+        return []
+    if not population["told_apart"]:
+        return [f"the labels do not tell annotators apart: everybody gets the common value {population['mean']:.3f}"]
+    return [f"annotators in general: {population['mean']:.3f}, standard deviation {population['sd']:.3f}"]
 
 
 def _interval(row: dict[str, Any]) -> str:

@@ -35,7 +35,7 @@ def test_the_library_example_runs_without_kubeflow_and_mlflow(tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     assert "adversarial-1" in done.stdout
-    assert "carl  0.07" in done.stdout
+    assert "carl  0.13" in done.stdout
     assert (tmp_path / "trained" / "policy" / "model.safetensors").is_file()
 
 

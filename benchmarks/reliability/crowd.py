@@ -1,18 +1,30 @@
-"""Three crowd-sourced sets with gold and without margins, against crowd-kit; our defaults, blind to the gold."""
+"""Three crowd-sourced sets with gold and without margins, against crowd-kit; our defaults, blind to the gold.
+
+No single method is the best on every set: one default must be better on average than each of them, and near the best on
+every set.
+"""
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.reliability.table import Row
+from benchmarks.reliability.table import Row, not_measured, shown
 from repo.reliability.estimator import AnnotatorReliability
 
-CROWD = Path(__file__).resolve().parents[2].parent / "shared/data/crowd"
+DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
+"""Real annotations, beside the checkout; never copied into it."""
+CROWD = DATA / "crowd"
 SETS = ("rte", "sp", "bluebird")
+NEAR = 0.01
+"""Label accuracy by which the best method on a single set may be ahead: 8 of rte's 800 tasks, 1 of bluebird's 108."""
+ONE_COIN = "OneCoinDawidSkene"
+LACKING = "crowd-kit not installed"
 TOLERANCE = 1e-5
 """crowd-kit stops when the objective gains less than this per label."""
 
@@ -58,82 +70,119 @@ def peers(quick: bool) -> dict[str, Callable[[], Any]]:
     models: dict[str, Callable[[], Any]] = {
         "MajorityVote": MajorityVote,
         "DawidSkene": DawidSkene,
-        "OneCoinDawidSkene": OneCoinDawidSkene,
+        ONE_COIN: OneCoinDawidSkene,
     }
     return models if quick else {**models, "GLAD": GLAD, "MACE": MACE}
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What one set gave.
+
+    Attributes:
+        accuracy: label accuracy by method; "ours" and crowd-kit's, as far as it is installed.
+        coins: of our fit.
+        skill_error: mean error of workers' skills: ours by the mean posterior of their labels, which has no prior, as
+            crowd-kit's has none; ours by η; and crowd-kit's OneCoinDawidSkene.
+    """
+
+    accuracy: dict[str, float]
+    coins: int
+    skill_error: dict[str, float]
+
+
+def measure(name: str, models: dict[str, Callable[[], Any]]) -> Measured:
+    """Fit ours and every model to a set."""
+    labels, gold = read(name)
+    ours = AnnotatorReliability().fit(**arrays(labels))
+    true_skills = skills(labels, gold)
+    by_posterior = pd.Series(ours.posterior()).groupby(labels["worker"].to_numpy()).mean()
+    found = {"posterior": by_posterior, "η": pd.Series(ours.reliability_, index=ours.annotators_)}
+    predicted = pd.Series((ours.direction_ > 0.5).astype(int), index=ours.comparisons_)
+    labelled = {"ours": predicted}
+    for peer, model in models.items():
+        fitted = model().fit(labels)
+        labelled[peer] = fitted.labels_
+        if peer == ONE_COIN:
+            found[peer] = fitted.skills_
+    return Measured(
+        {method: accuracy(chosen, gold) for method, chosen in labelled.items()},
+        ours.coins_,
+        {method: float(np.abs(skill - true_skills).mean()) for method, skill in found.items()},
+    )
+
+
 def rows(quick: bool = False) -> list[Row]:
-    """Return accuracy and skill error on every set, and the speed on sp."""
-    if not CROWD.is_dir():
-        return [Row(f"crowd sets (not found: {CROWD.name} under shared/data)", "", "not measured", None)]
+    """Return accuracy and skill error on every set, the mean accuracy, and the speed on sp."""
     models = peers(quick)
-    result = []
-    for name in SETS:
-        labels, gold = read(name)
-        ours = AnnotatorReliability().fit(**arrays(labels))
-        predicted = pd.Series((ours.direction_ > 0.5).astype(int), index=ours.comparisons_)
-        true_skills = skills(labels, gold)
-        # Crowd-kit's skill is the mean posterior of a worker's labels, without a prior: compared like with like.
-        error = float(
-            np.abs(pd.Series(ours.posterior()).groupby(labels["worker"].to_numpy()).mean() - true_skills).mean()
-        )
-        error_of_eta = float(np.abs(pd.Series(ours.reliability_, index=ours.annotators_) - true_skills).mean())
-        share = accuracy(predicted, gold)
-        if not models:
-            result.append(Row(f"{name}: label accuracy (crowd-kit not installed: not measured)", "", share, None))
-            result.append(Row(f"{name}: skill error (crowd-kit not installed: not measured)", "", error, None))
-            continue
-        fitted = {peer: model().fit(labels) for peer, model in models.items()}
-        accuracies = {peer: accuracy(model.labels_, gold) for peer, model in fitted.items()}
-        best = max(accuracies, key=lambda peer: accuracies[peer])
-        one_coin = float(np.abs(fitted["OneCoinDawidSkene"].skills_ - true_skills).mean())
-        shown = ", ".join(f"{peer} {value:.4f}" for peer, value in accuracies.items())
-        # Counted in tasks: equal accuracies may differ in the last bit.
-        reached = round(share * len(gold)) >= round(accuracies[best] * len(gold))
-        result.append(
-            Row(f"{name}: label accuracy, {ours.coins_} coin(s) ({shown})", f"≥ {accuracies[best]:.4f}", share, reached)
-        )
-        result.append(
-            Row(
-                f"{name}: mean skill error (mean posterior of a worker's labels)",
-                f"< {one_coin:.4f}",
-                error,
-                error < one_coin,
-            )
-        )
-        result.append(Row(f"{name}: the same by η, which has a prior", "", error_of_eta, None))
-    return [*result, *(same_model(name, models) for name in SETS[:2]), *speed(models)]
+    if not CROWD.is_dir():
+        return [not_measured("crowd sets", "no shared data", quick)]
+    measured = {name: measure(name, models) for name in SETS}
+    return [
+        *(row for name, found in measured.items() for row in _on_set(name, found, quick)),
+        _mean(list(measured.values()), quick),
+        *(same_model(name, models, quick) for name in SETS[:2]),
+        *speed(models, quick),
+    ]
 
 
-def same_model(name: str, models: dict[str, Callable[[], Any]]) -> Row:
+def _on_set(name: str, found: Measured, quick: bool) -> list[Row]:
+    ours, theirs = _apart(found.accuracy)
+    if not theirs:
+        return [not_measured(f"{name}: label accuracy and skill error beside ours, {ours:.4f}", LACKING, quick)]
+    best = max(theirs.values())
+    error, one_coin = found.skill_error["posterior"], found.skill_error[ONE_COIN]
+    what = f"{name}: label accuracy, {found.coins} coin(s) ({shown(theirs)})"
+    skill = f"{name}: mean skill error (mean posterior of a worker's labels)"
+    return [
+        Row(what, f"≥ {best - NEAR:.4f}", ours, ours >= best - NEAR),
+        Row(skill, f"< {one_coin:.4f}", error, error < one_coin),
+        Row(f"{name}: the same by η, which has a prior", "", found.skill_error["η"], None),
+    ]
+
+
+def _mean(measured: list[Measured], quick: bool) -> Row:
+    means = {method: float(np.mean([found.accuracy[method] for found in measured])) for method in measured[0].accuracy}
+    ours, theirs = _apart(means)
+    what = f"mean label accuracy on {', '.join(SETS)}"
+    if not theirs:
+        return not_measured(f"{what} beside ours, {ours:.4f}", LACKING, quick)
+    best = max(theirs.values())
+    return Row(f"{what} ({shown(theirs)})", f"> {best:.4f}", ours, ours > best)
+
+
+def _apart(accuracy: dict[str, float]) -> tuple[float, dict[str, float]]:
+    theirs = dict(accuracy)
+    return theirs.pop("ours"), theirs
+
+
+def same_model(name: str, models: dict[str, Callable[[], Any]], quick: bool) -> Row:
     """Return how far one coin without prior is from crowd-kit's, which stops earlier (at a gain of 1e-5 a label)."""
     what = f"{name}: mean |η − crowd-kit's OneCoinDawidSkene|, one coin, no prior"
     if not models:
-        return Row(f"{what} (crowd-kit not installed)", "", "not measured", None)
+        return not_measured(what, LACKING, quick)
     labels, _ = read(name)
-    theirs = models["OneCoinDawidSkene"]().fit(labels).skills_
+    theirs = models[ONE_COIN]().fit(labels).skills_
     ours = AnnotatorReliability(coins=1, prior_strength=0).fit(**arrays(labels))
     difference = float(np.abs(pd.Series(ours.reliability_, index=ours.annotators_) - theirs).mean())
     return Row(what, "≤ 2e-3", difference, difference <= 2e-3)
 
 
-def speed(models: dict[str, Callable[[], Any]]) -> list[Row]:
+def speed(models: dict[str, Callable[[], Any]], quick: bool) -> list[Row]:
     """Return how much faster than crowd-kit's DawidSkene we fit the same model to the same stopping rule, on sp."""
+    if not models:
+        return [not_measured("sp: times faster than DawidSkene, same model and stopping rule", LACKING, quick)]
     labels, _ = read("sp")
     data = arrays(labels)
-    gains = np.diff(AnnotatorReliability(coins=2, tolerance=0, max_iterations=100).fit(**data).objectives_) / len(
-        labels
-    )
+    model = partial(AnnotatorReliability, coins=2, prior_strength=0)
+    gains = np.diff(model(tolerance=0, max_iterations=100).fit(**data).objectives_) / len(labels)
     iterations = int(np.argmax(gains < TOLERANCE)) + 1
-    same = seconds(lambda: AnnotatorReliability(coins=2, max_iterations=iterations).fit(**data))
+    same = seconds(lambda: model(max_iterations=iterations).fit(**data))
     whole = seconds(lambda: AnnotatorReliability().fit(**data).interval_)
-    if not models:
-        return [Row("sp: time of the same model in s (crowd-kit not installed: not measured)", "", same, None)]
     theirs = seconds(lambda: models["DawidSkene"]().fit(labels))
     return [
         Row(
-            f"sp: times faster than DawidSkene ({theirs:.3f} s), same model and stopping rule",
+            f"sp: times faster than DawidSkene ({theirs:.3f} s), same model (no prior) and stopping rule",
             "≥ 5",
             theirs / same,
             theirs / same >= 5,

@@ -11,6 +11,7 @@ from repo.reliability.diagnostics import ReliabilityWarning
 from repo.reliability.em.votes import Array
 from repo.reliability.estimator import AnnotatorReliability
 
+ANNOTATORS = 40
 COUNTS = (20, 50, 100, 200, 400)
 RELIABILITIES = ((0.95, 0.25), (0.9, 0.25), (0.8, 0.2), (0.7, 0.1), (0.6, 0.1), (0.2, 0.1))
 SETTINGS = {
@@ -24,11 +25,15 @@ UNIT = 0.1
 """Margins are handed over in this unit: the temperature must be found, and its uncertainty is part of the intervals."""
 
 
-def simulate(random: np.random.Generator, votes: int, scale: float, margins: bool) -> tuple[dict[str, Array], Array]:
-    """Return the arrays for fit and the true reliabilities of 40 annotators with COUNTS labels each in turn."""
+def mixture(random: np.random.Generator) -> Array:
+    """Return the η of ANNOTATORS people, drawn from RELIABILITIES."""
     values, shares = zip(*RELIABILITIES, strict=True)
-    eta = random.choice(values, 40, p=shares)
-    annotator = np.repeat(np.arange(40), np.resize(COUNTS, 40))
+    return random.choice(values, ANNOTATORS, p=shares)
+
+
+def simulate(random: np.random.Generator, eta: Array, votes: int, scale: float, margins: bool) -> dict[str, Array]:
+    """Return the arrays for fit: people of these reliabilities, with COUNTS labels each in turn."""
+    annotator = np.repeat(np.arange(len(eta)), np.resize(COUNTS, len(eta)))
     random.shuffle(annotator)
     comparisons = len(annotator) // votes
     comparison = np.arange(len(annotator)) % comparisons
@@ -42,14 +47,15 @@ def simulate(random: np.random.Generator, votes: int, scale: float, margins: boo
     }
     if margins:
         arrays["margin"] = UNIT * margin[comparison]
-    return arrays, eta
+    return arrays
 
 
 def covered(name: str, replications: int) -> Array:
-    """Return whether each interval covers, shape [replications, 40]."""
+    """Return whether each interval covers, shape [replications, ANNOTATORS]."""
     random, inside = np.random.default_rng(1), []
     for _ in range(replications):
-        arrays, eta = simulate(random, **SETTINGS[name])
+        eta = mixture(random)
+        arrays = simulate(random, eta, **SETTINGS[name])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ReliabilityWarning)
             interval = AnnotatorReliability(coins=1).fit(**arrays).interval_

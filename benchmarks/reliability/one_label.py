@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from benchmarks.reliability.crowd import peers
-from benchmarks.reliability.table import Row
+from benchmarks.reliability.crowd import LACKING, peers
+from benchmarks.reliability.table import Row, not_measured
 from repo.reliability.estimator import AnnotatorReliability
 
 RELIABILITIES = np.array([0.95, 0.95, 0.95, 0.95, 0.8, 0.8, 0.8, 0.6, 0.6, 0.2])
@@ -40,7 +40,7 @@ def rows(quick: bool = False) -> list[Row]:
     ]
     model = peers(quick).get("OneCoinDawidSkene")
     if model is None:
-        return [*result, Row("crowd-kit's skills (crowd-kit not installed)", "", "not measured", None)]
+        return [*result, not_measured("crowd-kit's skills", LACKING, quick)]
     table = pd.DataFrame({"task": np.arange(size), "worker": annotator, "label": (label > 0).astype(int)})
     found = model().fit(table).skills_
     return [

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.reliability.table import Row
-from repo.reliability.em.algorithms import Problem
+from repo.reliability.em.algorithms import Problem, e_step, m_step
 from repo.reliability.em.calibration import CalibrationPrior
 from repo.reliability.em.expectation import Parameters
 from repo.reliability.em.votes import Array, group_votes
@@ -84,9 +84,7 @@ def measure(size: int) -> dict[str, float]:
 
     def iterate() -> None:
         nonlocal parameters
-        expectation = problem.expect(parameters)
-        temperature, intercept = problem.calibration.step(parameters, expectation)
-        parameters = Parameters(problem.reliability(expectation.first, parameters.eta), temperature, intercept)
+        parameters = m_step(problem, parameters, e_step(problem, parameters))
 
     iteration = best_of(3, iterate)
     peak = peak_bytes()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement beside its target; `ok` is None where it was not measured or has no target."""
+    """One measurement beside its target; `ok` is None where there is no target, or none in the quick form."""
 
     name: str
     target: str
@@ -17,3 +17,13 @@ class Row:
         verdict = {True: "ok", False: "MISSED", None: "—"}[self.ok]
         value = self.measured if isinstance(self.measured, str) else f"{self.measured:.4g}"
         return f"{verdict:7s}{self.name}: {value}" + (f" (target {self.target})" if self.target else "")
+
+
+def not_measured(what: str, lacking: str, quick: bool) -> Row:
+    """Return the row of something that could not be measured: a missed target, except in the quick form."""
+    return Row(f"{what} ({lacking})", "", "not measured", None if quick else False)
+
+
+def shown(values: dict[str, float], digits: int = 4) -> str:
+    """Return "name value, name value …"."""
+    return ", ".join(f"{name} {value:.{digits}f}" for name, value in values.items())

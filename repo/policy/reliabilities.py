@@ -10,11 +10,12 @@ import torch
 
 from repo.policy.batches import Integers, PreferenceData, epoch_batches
 from repo.reliability.diagnostics import ReliabilityWarning
+from repo.reliability.em.empirical_bayes import WEAK
 from repo.reliability.estimate import Estimate, estimate, estimator_of, votes_of
 from repo.reliability.estimator import AnnotatorReliability
 from repo.reliability.online.estimators import Estimator, FullTrust, IncrementalReliability, MovingReliability
 from repo.reliability.online.visits import LATE, memorisation
-from repo.reliability.start import prior_counts, start
+from repo.reliability.start import before_any_vote, known_before
 from repo.reliability.state import ReliabilityState
 from repo.settings import ReliabilitySettings
 
@@ -48,20 +49,20 @@ def make_estimator(
         return FullTrust(len(data.annotators))
     fixed = torch.tensor([name in settings.pinned for name in data.annotators])  # [A]
     names: list[Hashable] = list(data.annotators)
-    one_coin = None if state is None else state.one_coin().faded(settings.forgetting)
-    prior = prior_counts(names, 1, settings.initial, settings.prior_strength, one_coin)  # [A, 1, 2]
+    one_coin = None if state is None else state.with_coins(1).faded(settings.forgetting)
+    known = known_before(names, 1, settings.pinned, settings.initial, one_coin)
     if settings.estimator == "paper":
-        first = start(names, prior, settings.prior_strength, settings.initial, settings.pinned)[:, 0]  # [A]
-        return MovingReliability(torch.tensor(first), fixed, settings.step_size, shared=False)
+        return MovingReliability(torch.tensor(before_any_vote(known)), fixed, settings.step_size, shared=False)
     votes = _votes_alone(settings, data, gold, one_coin)
     eta = torch.tensor(votes.reliability_)  # [A]
     if settings.estimator == "full":
         return MovingReliability(eta, fixed, settings.step_size, shared=True)
+    weak = WEAK * np.array([settings.initial, 1 - settings.initial])
     return IncrementalReliability(
         annotator=torch.tensor(data.annotator),
         weight=torch.tensor(data.weight),
         w=torch.tensor(votes.posterior()),
-        prior=torch.tensor(prior[:, 0]),
+        prior=torch.tensor(known.evidence[:, 0] + weak),  # [A, 2]
         pinned=torch.where(fixed, eta, torch.nan),
     )
 
@@ -70,9 +71,9 @@ def _votes_alone(
     settings: ReliabilitySettings, data: PreferenceData, gold: Integers, state: ReliabilityState | None
 ) -> AnnotatorReliability:
     """Return what votes, anchors and an earlier training say before any model: where several people judged the same
-    comparison, or some are known, that is much. The prior's mean is η₀: annotators of whom nothing is known keep it.
+    comparison, or some are known, that is much. Where nothing speaks for or against any vote, everybody keeps η₀.
     """
-    estimator = estimator_of(settings, estimator="full", calibrate=False, coins=1, prior_mean=settings.initial)
+    estimator = estimator_of(settings, estimator="full", calibrate=False, coins=1)
     arrays = votes_of(data.table, False, np.zeros(len(data.table)))
     if gold.any():
         arrays["gold"] = gold[data.comparison]  # [N]

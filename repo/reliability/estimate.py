@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _SIDES = {"a": 1, "b": -1}
 
 
@@ -77,7 +77,7 @@ def estimator_of(settings: ReliabilitySettings, **changes: Any) -> AnnotatorReli
         "calibrate": settings.calibrated,
         "coins": settings.coins,
         "initial": settings.initial,
-        "prior_strength": settings.prior_strength,
+        "prior_strength": None if settings.prior_strength == "auto" else settings.prior_strength,
         "step_size": settings.step_size,
         "pinned": settings.pinned,
         "confidence": settings.confidence,
@@ -137,6 +137,7 @@ def _record(
     gold = arrays.get("gold")
     counts = table["annotator_id"].value_counts().to_dict()
     two = fitted.coins_ == 2
+    share = [None] * len(fitted.annotators_) if fitted.population_ is None else fitted.population_share_.tolist()
     rows = [
         {
             "annotator_id": str(name),
@@ -145,6 +146,7 @@ def _record(
             "annotations": int(counts[name]),
             "first_preference": float(fitted.first_preference_[k]) if two else None,
             "first_preference_interval": fitted.first_preference_interval_[k].tolist() if two else None,
+            "population_share": share[k],
             "pinned": name in settings.pinned,
             "known_before": state is not None and name in state.annotators,
         }
@@ -157,6 +159,7 @@ def _record(
         "calibration": fitted.calibration_,
         "iterations": fitted.iterations_,
         "converged": fitted.converged_,
+        "population": fitted.population_,
         "log_likelihood": fitted.log_likelihood_,
         "anchors": {
             "gold_comparisons": 0 if gold is None else int(table["comparison_id"][gold != 0].nunique()),
@@ -192,6 +195,7 @@ def _full_trust(table: "pd.DataFrame", settings: ReliabilitySettings, origin: st
             "annotations": int(count),
             "first_preference": None,
             "first_preference_interval": None,
+            "population_share": None,
             "pinned": False,
             "known_before": False,
         }
@@ -204,6 +208,7 @@ def _full_trust(table: "pd.DataFrame", settings: ReliabilitySettings, origin: st
         "calibration": {"temperature": 1.0, "intercept": 0.0},
         "iterations": 0,
         "converged": True,
+        "population": None,
         "log_likelihood": None,
         "anchors": {"gold_comparisons": 0, "pinned": {}},
         "prior": None,

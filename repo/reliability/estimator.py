@@ -11,32 +11,40 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from repo.reliability.diagnostics import ReliabilityWarning, diagnose
-from repo.reliability.em.algorithms import ESTIMATORS, Fit, Options, Problem
-from repo.reliability.em.anchors import anchored_start
+from repo.reliability.em.algorithms import Algorithm, Fit, Options, Problem, e_step, full
+from repo.reliability.em.by_batch import incremental, paper
 from repo.reliability.em.calibration import CalibrationPrior
 from repo.reliability.em.checks import pinned_values
+from repo.reliability.em.empirical_bayes import WEAK, with_population
 from repo.reliability.em.expectation import Expectation, Parameters
-from repo.reliability.em.information import (
-    bayesian_information_criterion,
+from repo.reliability.em.information import logit_variance
+from repo.reliability.em.intervals import (
     interval,
-    logit_variance,
+    interval_with_population,
     overall,
     overall_variance,
+    variance_with_population,
 )
+from repo.reliability.em.left_out import judged_by_others, prediction_score
+from repo.reliability.em.mixture import mixture_temperature
 from repo.reliability.em.mixture import needed as mixture_needed
-from repo.reliability.em.mixture import population
+from repo.reliability.em.population import Population
 from repo.reliability.em.votes import Votes, group_votes
-from repo.reliability.start import prior_counts, start, start_parameters
+from repo.reliability.start import Known, known_before, where_em_starts
 from repo.reliability.state import ReliabilityState, next_state
 
 Array = NDArray[Any]
 
 
+ESTIMATORS: dict[str, Algorithm] = {"paper": paper, "full": full, "incremental": incremental}
+
 _COMPUTED_WHEN_ASKED = (
     "_logit_variance",
+    "_coin_variance",
     "interval_",
     "eta_interval_",
     "first_preference_interval_",
+    "population_share_",
     "state_",
 )
 
@@ -53,18 +61,22 @@ class AnnotatorReliability:
         P(label = z_m)          = η_k                              one coin
         P(label = z_m | side)   = η_{k,side}                       two coins: which displayed position (class) is right
 
-    The estimate maximises the marginal likelihood, with a Beta prior on every η, by EM:
+    Annotators are draws from one population, logit η_k ~ N(level, sd²), whose mean and spread are estimated as well:
+    who has few labels is taken to be much like the others, and where nobody can be told apart all get the pooled value.
 
-    1. Start: η = `initial`; or the prior state's; or agreement with gold and pinned annotators, where there are any
-       (see em/anchors.py). c = 1 / rms(S) if calibrated, else 1; b = 0.
+    1. Start: η = `initial`; or what the prior state, gold and pinned annotators say (see start.py).
+       c = 1 / rms(S) if calibrated, else 1; b = 0.
     2. E-step, by comparison: q_m = P(z_m = +1 | labels) = σ(c·S_m + b + Σ_k label_km · logit η_k) for one coin;
        w = q where the label is +1, 1 − q where it is −1. With one label per comparison this is RE-PO Eq. 4:
        w = ηp / (ηp + (1 − η)(1 − p)). With S = 0 it is Dawid & Skene's.
-    3. M-step for η (RE-PO Eq. 6): η_k = (Σ w + prior_strength · prior_mean) / (n_k + prior_strength).
+    3. M-step for η (RE-PO Eq. 6): η_k = (Σ w + s·μ) / (n_k + s); mean μ and strength s are the population's.
     4. M-step for (log c, b), where they are estimated: one guarded Newton step on the marginal likelihood. Where most
        comparisons have a single vote and annotators few each, c is instead estimated before step 2 with every η
        integrated out (see em/mixture.py): fitted jointly with many η_k on few votes each, c comes out too large.
-    5. Repeat 2–4 until no parameter moves by more than `tolerance`.
+    5. Repeat 2–4 until no parameter moves by more than `tolerance` (em/algorithms.py). Then estimate the population by
+       empirical Bayes (em/population.py), and repeat all of it until the population stays (em/empirical_bayes.py).
+    6. Where several people judged a comparison, a last E- and M-step weigh each vote by what its annotator's *other*
+       votes say (em/left_out.py): else people of few votes confirm themselves.
 
     Mirror image: (η, S, b) and (1 − η, −S, −b) explain the labels equally well. `gold` and `pinned` fix the sign;
     without them a start above ½ picks it, and a warning says so when the result is in doubt. Nothing is ever flipped.
@@ -74,15 +86,14 @@ class AnnotatorReliability:
             the same optimum), or "paper" (Eq. 7: moving average by batch in the given order, one pass, every annotation
             on its own).
         calibrate: estimate the margins' temperature c; without, c = 1 and S must itself be a log-odds.
-        coins: 1, 2, or "auto": two coins where there are no margins, or there are positions, and the Bayesian
-            information criterion prefers them; one coin else.
-        prevalence: estimate the intercept b; None: only where there are no margins.
-        initial: η of every annotator at the start, η₀.
-        prior_mean, prior_strength: the prior of each annotator, worth `prior_strength` votes (shared by its coins) of
-            which a share `prior_mean` is right: log density of one coin prior_strength · (prior_mean · log η +
-            (1 − prior_mean) · log(1 − η)). Mean None: the annotators' estimated mean where step 4 integrates η out,
-            else ½: half a vote either way, which makes the estimate the mean under Jeffreys' prior. Neither depends on
-            `initial`. Strength 0: maximum likelihood.
+        coins: 1, 2, or "auto": two coins where there are no margins, or there are positions, and they predict every
+            vote from the others better than one coin, by more than the standard error; one coin else.
+        prevalence: estimate the intercept b; None: where there are no margins and people judged the same comparisons.
+        initial: η of every annotator at the start, η₀; it stays where nothing speaks for or against any vote.
+        prior_mean, prior_strength: a prior of one's own in place of the population's, worth `prior_strength` votes
+            (shared by the coins) of which a share `prior_mean` (None: one half) is right: log density of one coin
+            prior_strength · (prior_mean · log η + (1 − prior_mean) · log(1 − η)). Strength 0: maximum likelihood.
+            Strength None: the population's; with a prior of one's own step 6 is left out.
         pinned: annotator → η that is known and stays.
         confidence: coverage of the intervals.
         tolerance: of η, log c and b between iterations.
@@ -97,6 +108,10 @@ class AnnotatorReliability:
         reliability_: P(a label of the annotator is right), shape [A]: η for one coin; for two coins their mean, by how
             often each was tossed.
         interval_: interval for it, shape [A, 2].
+        population_: mean and standard deviation of η over people, whether the labels tell people apart, and for two
+            coins by how much people in general lean to what is displayed first, and the coins' correlation; None with a
+            prior of one's own.
+        population_share_: how much of the information on each annotator is the population's, 0 … 1, shape [A].
         eta_: η by coin, shape [A, coins_].
         eta_interval_: interval for each, shape [A, coins_, 2].
         first_preference_: with two coins, how much more often than justly the annotator names the response displayed
@@ -112,7 +127,7 @@ class AnnotatorReliability:
         iterations_, converged_: of EM.
         warnings_: what is doubtful about the result, with the evidence; also raised as ReliabilityWarning.
         state_: evidence about every annotator, to save and to start the next fit from.
-            (The intervals and state_ are computed when first asked for.)
+            (The intervals, population_share_ and state_ are computed when first asked for.)
 
     References:
         S. Cao et al. RE-PO: Robust Enhanced Policy Optimization. ICLR 2026, arXiv 2509.24159.
@@ -120,6 +135,7 @@ class AnnotatorReliability:
         Applied Statistics 28, 1979.
         R. M. Neal, G. E. Hinton. A view of the EM algorithm that justifies incremental, sparse, and other variants.
         In: Learning in Graphical Models, 1998.
+        C. N. Morris. Parametric empirical Bayes inference: theory and applications. JASA 78, 1983.
         T. A. Louis. Finding the observed information matrix when using the EM algorithm. JRSS B 44, 1982.
 
     Examples:
@@ -130,7 +146,7 @@ class AnnotatorReliability:
         >>> label = [+1, +1, -1] * 3 + [-1, -1, +1] * 3
         >>> fitted = AnnotatorReliability().fit(annotator, label, comparison)
         >>> dict(zip(fitted.annotators_, fitted.reliability_.round(2).tolist()))
-        {'ann': 0.93, 'bob': 0.93, 'carl': 0.07}
+        {'ann': 0.94, 'bob': 0.94, 'carl': 0.13}
         >>> (fitted.direction_ > 0.5).tolist()
         [True, True, True, False, False, False]
         >>> fitted.posterior()[:3].round(2).tolist()
@@ -143,7 +159,7 @@ class AnnotatorReliability:
     prevalence: bool | None = None
     initial: float = 0.9
     prior_mean: float | None = None
-    prior_strength: float = 1.0
+    prior_strength: float | None = None
     pinned: Mapping[Hashable, float] = field(default_factory=dict)
     confidence: float = 0.9
     tolerance: float = 1e-6
@@ -158,6 +174,7 @@ class AnnotatorReliability:
     eta_: Array = field(init=False, repr=False)
     first_preference_: Array = field(init=False, repr=False)
     counts_: Array = field(init=False, repr=False)
+    population_: dict[str, Any] | None = field(init=False, repr=False)
     coins_: int = field(init=False, repr=False)
     calibration_: dict[str, float] = field(init=False, repr=False)
     comparisons_: Array = field(init=False, repr=False)
@@ -176,8 +193,11 @@ class AnnotatorReliability:
         for name in ("initial", "prior_mean", "confidence"):
             if (value := getattr(self, name)) is not None and not 0 < value < 1:
                 raise ValueError(f"{name} = {value}: must be inside (0, 1)")
-        if not 0 <= self.prior_strength < np.inf:
-            raise ValueError(f"prior_strength = {self.prior_strength}: must be 0 or more")
+        if self.prior_strength is None:
+            if self.prior_mean is not None:
+                raise ValueError(f"prior_mean = {self.prior_mean}: give prior_strength as well, or neither")
+        elif not 0 <= self.prior_strength < np.inf:
+            raise ValueError(f"prior_strength = {self.prior_strength}: must be 0 or more, or None")
         if not 0 < self.step_size <= 1:
             raise ValueError(f"step_size = {self.step_size}: must be inside (0, 1]")
         for name in ("batch_size", "max_iterations", "chunk"):
@@ -226,14 +246,13 @@ class AnnotatorReliability:
         if not 0 <= forgetting <= 1:
             raise ValueError(f"forgetting = {forgetting}: must be inside [0, 1]")
         state = None if prior_state is None else prior_state.faded(forgetting)
-        fits = [self._fit(votes, separate, coins, state) for coins in self._coins(votes, state)]
-        expectations = [problem.expect(fit.parameters, keep_direction=True) for problem, fit in fits]
-        scores = [
-            bayesian_information_criterion(problem, expectation.log_likelihood)
-            for (problem, _), expectation in zip(fits, expectations, strict=True)
-        ]
-        best = int(np.argmax(scores))
-        self._publish(*fits[best], expectations[best], state)
+        runs = [self._run(votes, separate, coins, state) for coins in self._coins(votes)]
+        best = runs[0]
+        if len(runs) == 2:
+            # Of a vote alone on its comparison only its side can be predicted: that tells of positions, not of classes.
+            one, two = (prediction_score(run.problem, run.fit.parameters, votes.kinds == 4) for run in runs)
+            best = runs[1] if two.better_than(one) else runs[0]
+        self._publish(best, state)
         return self
 
     def adopt(
@@ -257,12 +276,11 @@ class AnnotatorReliability:
         """
         grouped = None if self.estimator == "paper" else comparison
         votes = group_votes(annotator, label, grouped, margin, position, gold, weight, reliability, (), self.dtype)
+        known = known_before(votes.annotators, 1, self.pinned, self.initial, None)
+        counts = np.full((len(votes.annotators), 1, 2), WEAK / 2)
+        problem = Problem.of(votes, 1, counts, known.fixed, CalibrationPrior.of(votes, False, False), self.chunk)
         eta = np.array([[reliability[identifier]] for identifier in votes.annotators])
-        fixed = np.array([identifier in self.pinned for identifier in votes.annotators])
-        prior = prior_counts(votes.annotators, 1, 0.5, self.prior_strength, None)
-        problem = Problem.of(votes, 1, prior, fixed, CalibrationPrior.of(votes, False, False), self.chunk)
-        fit = Fit(Parameters(eta), 0, True)
-        self._publish(problem, fit, problem.expect(fit.parameters, keep_direction=True), None)
+        self._publish(_Run(problem, votes, Fit(Parameters(eta), 0, True), known, None), None)
         return self
 
     def posterior(
@@ -277,72 +295,74 @@ class AnnotatorReliability:
     ) -> Array:
         """Return w = P(the label is right) of each annotation, shape [N]; without arguments, of those fitted.
 
-        Annotators not seen in the fit have reliability `initial`.
+        Annotators not seen in the fit have the population's mean reliability, or `initial` with a prior of one's own.
+        With estimator "paper" every annotation stands on its own (RE-PO Eq. 4).
         """
         if annotator is None or label is None:
-            return self._by_annotation(self._votes, self.direction_)
-        votes = group_votes(annotator, label, comparison, margin, position, gold, weight, dtype=self.dtype)
-        if self.coins_ == 2 and votes.kinds != self._votes.kinds:
+            return self._by_annotation(*self._judged)
+        grouped = None if self.estimator == "paper" else comparison
+        votes = group_votes(annotator, label, grouped, margin, position, gold, weight, dtype=self.dtype)
+        if self.coins_ == 2 and votes.kinds != self._last.problem.votes.kinds:
             raise ValueError("position: must be given here exactly if it was given to fit")
         place = {identifier: index for index, identifier in enumerate(self.annotators_)}
         eta = np.full((len(votes.annotators), self.coins_), self.initial)
+        if self._population is not None:
+            eta[:] = self._population.moments()[0]
         for row, identifier in enumerate(votes.annotators):
             if identifier in place:
                 eta[row] = self.eta_[place[identifier]]
-        problem = Problem.of(
-            votes,
-            self.coins_,
-            np.zeros((*eta.shape, 2)),
-            np.zeros(len(eta), bool),
-            CalibrationPrior(False, False),
-            self.chunk,
-        )
-        expectation = problem.expect(Parameters(eta, **self.calibration_), keep_direction=True)
+        nothing, nobody = np.zeros((*eta.shape, 2)), np.zeros(len(eta), bool)
+        problem = Problem.of(votes, self.coins_, nothing, nobody, CalibrationPrior(False, False), self.chunk)
+        expectation = e_step(problem, Parameters(eta, **self.calibration_), keep_direction=True)
         assert expectation.direction is not None
         return self._by_annotation(votes, expectation.direction)
 
-    def _coins(self, votes: Votes, state: ReliabilityState | None) -> list[int]:
+    def _coins(self, votes: Votes) -> list[int]:
         """Return the coin models to try."""
         if self.coins != "auto":
             return [self.coins]
-        if state is not None:
-            return [state.coins]
         return [1, 2] if votes.margin is None or votes.kinds == 4 else [1]
 
-    def _fit(self, votes: Votes, separate: Votes, coins: int, state: ReliabilityState | None) -> tuple[Problem, Fit]:
+    def _run(self, votes: Votes, separate: Votes, coins: int, state: ReliabilityState | None) -> "_Run":
         """Run EM with one coin model; `separate` are the votes as "paper" wants them."""
-        fixed = np.array([identifier in self.pinned for identifier in votes.annotators])
-        prevalence = votes.margin is None if self.prevalence is None else self.prevalence
-        calibration = CalibrationPrior.of(votes, self.calibrate, prevalence)
-        temperature, mean = None, 0.5 if self.prior_mean is None else self.prior_mean
+        known = known_before(votes.annotators, coins, self.pinned, self.initial, state)
+        calibration = CalibrationPrior.of(votes, self.calibrate, self._prevalence(votes))
+        strength, mean = self.prior_strength or 0.0, self.prior_mean or 0.5
+        counts = np.broadcast_to([strength * mean / coins, strength * (1 - mean) / coins], known.evidence.shape)
+        problem = Problem.of(votes, coins, known.evidence + counts, known.fixed, calibration, self.chunk)
+        start = where_em_starts(problem, known)
         if calibration.temperature and mixture_needed(votes):
-            known = np.array([self.pinned.get(identifier, self.initial) for identifier in votes.annotators])
-            temperature, population_mean = population(votes, calibration, known, fixed)
-            mean = population_mean if self.prior_mean is None else mean
-        prior = prior_counts(votes.annotators, coins, mean, self.prior_strength, state)
-        problem = Problem.of(votes, coins, prior, fixed, calibration, self.chunk)
-        strength = self.prior_strength / coins
-        problem = replace(problem, default_prior=(strength * mean, strength * (1 - mean)))
-        eta = start(votes.annotators, prior, self.prior_strength, self.initial, self.pinned)
-        if state is None:
-            eta = anchored_start(problem, eta)
-        parameters = start_parameters(eta, problem, state)
-        if calibration.temperature and temperature is None and self.estimator == "paper":
-            temperature = ESTIMATORS["full"](problem, parameters, Options()).parameters.temperature
-        run_on = replace(problem, votes=separate)
-        if temperature is not None:
-            parameters = replace(parameters, temperature=temperature)
-            run_on = replace(run_on, calibration=replace(calibration, temperature=False))
-        return problem, ESTIMATORS[self.estimator](run_on, parameters, self._options())
+            temperature = mixture_temperature(votes, calibration, start.eta[:, 0], known.fixed)
+            start = replace(start, temperature=temperature)
+            problem = replace(problem, calibration=replace(calibration, temperature=False))
+        if self.estimator == "paper":
+            if problem.calibration.temperature:
+                start = replace(start, temperature=full(problem, start, Options()).parameters.temperature)
+            fit = paper(replace(problem, votes=separate), start, self._options())
+            return _Run(problem, separate, fit, known, None)
+        population = None
+        if self.prior_strength is None and not known.fixed.all():
+            found = with_population(problem, start, known.evidence, known.elsewhere, Options(self.tolerance))
+            problem, population, start = found.problem, found.population, found.parameters
+        return _Run(problem, votes, ESTIMATORS[self.estimator](problem, start, self._options()), known, population)
+
+    def _prevalence(self, votes: Votes) -> bool:
+        if self.prevalence is not None:
+            return self.prevalence
+        return votes.margin is None and (votes.start is not None or votes.gold is not None)
 
     def _options(self) -> Options:
         passes = self.max_iterations or (1 if self.estimator == "paper" else 1000)
         return Options(self.tolerance, passes, self.batch_size, self.step_size)
 
-    def _publish(self, problem: Problem, fit: Fit, expectation: Expectation, state: ReliabilityState | None) -> None:
-        parameters, votes = fit.parameters, problem.votes
+    def _publish(self, run: "_Run", state: ReliabilityState | None) -> None:
+        problem, votes, parameters = run.problem, run.problem.votes, run.fit.parameters
+        if run.population is not None:
+            parameters, expectation = judged_by_others(problem, parameters)
+        else:
+            expectation = e_step(problem, parameters, keep_direction=True)
         assert expectation.direction is not None
-        self._problem, self._fit_result, self._prior_state, self._votes = problem, fit, state, votes
+        self._last, self._prior_state, self._population = run, state, run.population
         for computed in _COMPUTED_WHEN_ASKED:
             self.__dict__.pop(computed, None)
         self._tosses = problem.model.counts(expectation.first, problem.number)[1] + problem.prior.sum(2)
@@ -353,35 +373,73 @@ class AnnotatorReliability:
         self.calibration_ = {"temperature": parameters.temperature, "intercept": parameters.intercept}
         self.comparisons_ = np.arange(votes.size) if votes.comparisons is None else votes.comparisons
         self.direction_ = expectation.direction
+        self._judged = run.judged, self._direction_of(run.judged, run, expectation)
         self.log_likelihood_ = expectation.log_likelihood
-        self.objectives_ = fit.history
-        self.iterations_, self.converged_ = fit.iterations, fit.converged
-        self.warnings_ = diagnose(problem, fit, self._options(), self.reliability_, self.counts_)
+        self.objectives_ = run.fit.history
+        self.iterations_, self.converged_ = run.fit.iterations, run.fit.converged
+        self.population_ = None if run.population is None else _described(run.population)
+        self.warnings_ = diagnose(
+            problem, run.known.evidence, run.fit, self._options(), self.reliability_, self.counts_
+        )
         for message in self.warnings_:
             warnings.warn(message, ReliabilityWarning, stacklevel=3)
+
+    def _direction_of(self, judged: Votes, run: "_Run", expectation: Expectation) -> Array:
+        """Return q for the votes as they are judged: by comparison, or by the paper each on its own."""
+        if judged is not run.problem.votes:
+            expectation = e_step(replace(run.problem, votes=judged), run.fit.parameters, keep_direction=True)
+        assert expectation.direction is not None
+        return expectation.direction
 
     @cached_property
     def _logit_variance(self) -> Array:
         """Variance of logit η by coin, shape [A, coins_]; found when first asked for."""
-        return logit_variance(self._problem, self._fit_result.parameters)
+        return logit_variance(self._last.problem, self._last.fit.parameters)
+
+    @cached_property
+    def _coin_variance(self) -> Array:
+        """Variance of logit η by coin, shape [A, coins_], with what is not known of the population."""
+        run = self._last
+        if run.population is None:
+            return self._logit_variance
+        parameters, evidence = run.fit.parameters, run.known.evidence
+        return variance_with_population(run.problem, parameters, self._logit_variance, evidence, run.population)
 
     @cached_property
     def eta_interval_(self) -> Array:
         """Interval for each η, shape [A, coins_, 2]."""
-        return interval(self.eta_, self._logit_variance, self.confidence)
+        run = self._last
+        if run.population is None or self.coins_ == 2:
+            return interval(self.eta_, self._coin_variance, self.confidence)
+        evidence = run.known.evidence, run.known.elsewhere
+        parameters, variance = run.fit.parameters, self._logit_variance
+        return interval_with_population(run.problem, parameters, variance, evidence, run.population, self.confidence)[
+            :, None
+        ]
 
     @cached_property
     def interval_(self) -> Array:
         """Interval for `reliability_`, shape [A, 2]."""
-        variance = overall_variance(self._tosses, self.eta_, self._logit_variance)
+        if self.coins_ == 1:
+            return self.eta_interval_[:, 0]
+        variance = overall_variance(self._tosses, self.eta_, self._coin_variance)
         return interval(self.reliability_, variance, self.confidence)
+
+    @cached_property
+    def population_share_(self) -> Array:
+        """How much of the information on each annotator is the population's, 0 … 1, shape [A]; 0 where pinned."""
+        run = self._last
+        strength = (run.problem.prior - run.known.evidence).sum(2)  # [A, coins]
+        eta = run.fit.parameters.eta
+        share = np.minimum(strength * eta * (1 - eta) * self._logit_variance, 1.0)
+        return np.where(run.known.fixed, 0.0, (share * self._tosses).sum(1) / self._tosses.sum(1))
 
     @cached_property
     def first_preference_interval_(self) -> Array:
         """Interval for `first_preference_`, shape [A, 2]: normal, the two coins taken as independent; 0s for one."""
         if self.coins_ == 1:
             return np.zeros((len(self.eta_), 2))
-        spread = np.sqrt((self._logit_variance * (self.eta_ * (1 - self.eta_)) ** 2).sum(1)) / 2
+        spread = np.sqrt((self._coin_variance * (self.eta_ * (1 - self.eta_)) ** 2).sum(1)) / 2
         half = NormalDist().inv_cdf((1 + self.confidence) / 2) * spread
         middle = self.first_preference_
         return np.asarray(np.clip(np.stack([middle - half, middle + half], 1), -0.5, 0.5))
@@ -389,9 +447,41 @@ class AnnotatorReliability:
     @cached_property
     def state_(self) -> ReliabilityState:
         """Evidence about every annotator, to save and to start the next fit from."""
-        return next_state(self.estimator, self._problem, self._fit_result, self._logit_variance, self._prior_state)
+        run, population = self._last, self.population_
+        moments = None if population is None else (population["mean"], population["sd"])
+        variance, parameters = self._logit_variance, run.fit.parameters
+        return next_state(self.estimator, run.problem, parameters, variance, moments, self._prior_state)
 
     @staticmethod
     def _by_annotation(votes: Votes, direction: Array) -> Array:
         q = direction if votes.start is None else np.repeat(direction, votes.group_sizes())
         return votes.in_input_order(np.where(votes.code % 2 == 1, q, 1 - q))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """EM with one coin model.
+
+    Attributes:
+        problem: votes grouped by comparison; its prior is what the state knows plus the population's.
+        judged: the votes as posteriors see them: by comparison, or by the paper each on its own.
+        fit: where EM ended.
+        known: what was known before.
+        population: of the annotators, where it was estimated.
+    """
+
+    problem: Problem
+    judged: Votes
+    fit: Fit
+    known: Known
+    population: Population | None
+
+
+def _described(population: Population) -> dict[str, Any]:
+    mean, sd = population.moments()
+    words: dict[str, Any] = {"mean": float(mean.mean()), "sd": float(sd.mean()), "told_apart": population.told_apart}
+    if not population.told_apart:
+        words["sd"] = 0.0
+    if population.coins == 2:
+        words |= {"first_preference": float(mean[0] - mean[1]) / 2, "correlation": population.correlation}
+    return words

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from repo.errors import UserError
 from repo.files import read_json, write_json
-from repo.reliability.em.algorithms import Fit, Problem
+from repo.reliability.em.algorithms import Problem, e_step
+from repo.reliability.em.expectation import Parameters
 
 Array = NDArray[Any]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,12 @@ class AnnotatorRecord:
 
 @dataclass(frozen=True)
 class ReliabilityState:
-    """Evidence about annotators without the default prior, and the calibration it was found with.
+    """Evidence about annotators without the prior of their population, that population, and the calibration.
 
     A temperature belongs to a policy and its loss: the next fit only starts from it.
+
+    Attributes:
+        mean, sd: of the η of annotators in general; None where nothing was learnt of them.
     """
 
     estimator: str
@@ -49,18 +54,31 @@ class ReliabilityState:
     temperature: float
     intercept: float
     annotators: Mapping[Hashable, AnnotatorRecord] = field(default_factory=dict)
+    mean: float | None = None
+    sd: float | None = None
 
     def faded(self, forgetting: float) -> "ReliabilityState":
         """Return the state with a share `forgetting` of its evidence gone."""
         return replace(self, annotators={i: record.faded(forgetting) for i, record in self.annotators.items()})
 
-    def one_coin(self) -> "ReliabilityState":
-        """Return the state with each annotator's evidence in one coin."""
+    def with_coins(self, coins: int) -> "ReliabilityState":
+        """Return the state with this many coins: two are folded into one; one stands for both, half each."""
+        if coins == self.coins:
+            return self
+
+        def changed(counts: tuple[float, ...]) -> tuple[float, ...]:
+            return (sum(counts),) if coins == 1 else (counts[0] / 2, counts[0] / 2)
+
         records = {
-            identifier: AnnotatorRecord((sum(record.right),), (sum(record.wrong),), record.labels)
+            identifier: AnnotatorRecord(changed(record.right), changed(record.wrong), record.labels)
             for identifier, record in self.annotators.items()
         }
-        return replace(self, coins=1, annotators=records)
+        return replace(self, coins=coins, annotators=records)
+
+    def counts(self, identifier: Hashable) -> Array:
+        """Return the pseudo-counts (right, wrong) of an annotator's coins, shape [coins, 2]."""
+        record = self.annotators[identifier]
+        return np.stack([record.right, record.wrong], 1)
 
     def save(self, path: Path) -> None:
         """Write one JSON file.
@@ -78,6 +96,7 @@ class ReliabilityState:
                 "estimator": self.estimator,
                 "coins": self.coins,
                 "calibration": {"temperature": self.temperature, "intercept": self.intercept},
+                "population": {"mean": self.mean, "sd": self.sd},
                 "annotators": [
                     {"annotator": identifier, "right": record.right, "wrong": record.wrong, "labels": record.labels}
                     for identifier, record in self.annotators.items()
@@ -97,7 +116,7 @@ class ReliabilityState:
         except ValueError as error:
             raise ValueError(f"{path}: not a reliability state: no valid JSON ({error})") from None
         version = values.get("schema_version") if isinstance(values, dict) else None
-        if version != SCHEMA_VERSION:
+        if version not in READABLE:
             raise ValueError(
                 f"{path}: not a reliability state of schema version {SCHEMA_VERSION} (found {version!r}); "
                 "start without it: it will be written anew after the next training"
@@ -117,33 +136,53 @@ class ReliabilityState:
         temperature, intercept = float(calibration["temperature"]), float(calibration["intercept"])
         if not (0 < temperature < math.inf and math.isfinite(intercept)):
             raise ValueError(f"calibration = {calibration!r}")
-        return cls(str(values["estimator"]), coins, temperature, intercept, annotators)
+        population = values.get("population") or {}
+        mean, sd = (_moment(population.get(name)) for name in ("mean", "sd"))
+        return cls(str(values["estimator"]), coins, temperature, intercept, annotators, mean, sd)
 
 
 def next_state(
     name: str,
     problem: Problem,
-    fit: Fit,
+    parameters: Parameters,
     variance: Array,
+    population: tuple[float, float] | None,
     old: ReliabilityState | None,
 ) -> ReliabilityState:
     """Return the evidence after this fit: the old one (already faded) for annotators not seen; new for those seen.
 
-    A variance v of logit η is that of 1 / (v η(1 − η)) certain votes, a share η of them right.
+    A variance v of logit η is that of 1 / (v η(1 − η)) certain votes. What is left of them without the population's
+    prior is divided by the shares of right and wrong labels that EM expects, the old evidence included.
+
+    Args:
+        name: of the estimator.
+        problem: its prior is the old evidence plus the population's.
+        parameters: where EM ended.
+        variance: of logit η by coin, shape [A, coins].
+        population: mean and standard deviation of η.
+        old: the state that the fit was given.
     """
-    parameters = fit.parameters
-    records = {} if old is None else dict(old.annotators)
-    labels = problem.number.sum(1)
+    model, records = problem.model, dict[Hashable, AnnotatorRecord]()
+    if old is not None:
+        old = old.with_coins(model.coins)
+        records.update(old.annotators)
+    identifiers = problem.votes.annotators
+    nothing = np.zeros((model.coins, 2))
+    known = {} if old is None else old.annotators
+    evidence = np.array([old.counts(i) if old is not None and i in known else nothing for i in identifiers])
+    right, tosses = model.counts(e_step(problem, parameters).first, problem.number)  # each [A, coins]
+    right, tosses = right + evidence[..., 0], tosses + evidence.sum(-1)
     worth = 1 / np.maximum(variance * parameters.eta * (1 - parameters.eta), 1e-300)
-    right = np.maximum(worth * parameters.eta - problem.default_prior[0], 0.0)
-    wrong = np.maximum(worth * (1 - parameters.eta) - problem.default_prior[1], 0.0)
-    for row, identifier in enumerate(problem.votes.annotators):
+    kept = np.clip((worth - (problem.prior - evidence).sum(-1)) / np.where(tosses > 0, tosses, 1), 0, 1)  # [A, coins]
+    labels = problem.number.sum(1)
+    for row, identifier in enumerate(identifiers):
         if not problem.fixed[row]:
             before = records[identifier].labels if identifier in records else 0.0
-            records[identifier] = AnnotatorRecord(
-                tuple(right[row].tolist()), tuple(wrong[row].tolist()), before + float(labels[row])
-            )
-    return ReliabilityState(name, problem.model.coins, parameters.temperature, parameters.intercept, records)
+            of_right = tuple((kept[row] * right[row]).tolist())
+            of_wrong = tuple((kept[row] * np.maximum(tosses[row] - right[row], 0)).tolist())
+            records[identifier] = AnnotatorRecord(of_right, of_wrong, before + float(labels[row]))
+    mean, sd = population or (None, None)
+    return ReliabilityState(name, model.coins, parameters.temperature, parameters.intercept, records, mean, sd)
 
 
 def load_state(path: str) -> ReliabilityState:
@@ -161,6 +200,14 @@ def load_state(path: str) -> ReliabilityState:
 
 
 _REMEDY = "give the reliability_state.json that an earlier run wrote beside reliability.json, or leave it out"
+
+
+def _moment(value: Any) -> float | None:
+    if value is None:
+        return None
+    if not 0 <= float(value) <= 1:
+        raise ValueError(f"population: {value!r}")
+    return float(value)
 
 
 def _record(entry: dict[str, Any], coins: int) -> AnnotatorRecord:

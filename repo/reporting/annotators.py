@@ -29,12 +29,14 @@ class Row:
         summary: estimates and counts.
         truth: the true reliability, where it is known.
         mostly_initial: more than half of the estimate is still the starting value (the paper's rule).
+        mostly_population: more than half of what is known of the person is what is known of annotators in general.
         standing: what the interval allows to say.
     """
 
     summary: AnnotatorSummary
     truth: float | None
     mostly_initial: bool
+    mostly_population: bool
     standing: Standing
 
 

@@ -171,6 +171,7 @@ def _page(inputs: ReportInputs, summaries: list[AnnotatorSummary], doubtful: lis
         simulated=inputs.true_reliability is not None,
         true_error=true_error(rows),
         any_initial=any(row.mostly_initial for row in rows),
+        by_population=sum(row.mostly_population for row in rows),
         leaning=leaning(summaries) if found["coins"] == 2 else None,
         figures=_figures(inputs, summaries),
         curves=training_curves(inputs.history),
@@ -217,6 +218,7 @@ def _rows(inputs: ReportInputs, summaries: list[AnnotatorSummary]) -> list[Row]:
             summary,
             truth.get(summary.annotator_id),
             lingers and not summary.pinned and mostly_initial(summary.annotations, epochs, found["step_size"]),
+            not summary.pinned and (summary.population_share or 0.0) > 0.5,
             standing(summary),
         )
         for summary in summaries

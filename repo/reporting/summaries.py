@@ -20,7 +20,8 @@ class AnnotatorSummary:
     """One annotator: the estimated reliability beside what can be counted without any model.
 
     The fields of reliability.json keep their names and meanings (repo.reliability.estimate); the others are counted
-    here. `interval` is None where nothing was estimated, `first_preference` and its interval with one coin.
+    here. `interval` is None where nothing was estimated, `first_preference` and its interval with one coin,
+    `population_share` where no population was.
     """
 
     annotator_id: str
@@ -29,6 +30,7 @@ class AnnotatorSummary:
     annotations: int
     first_preference: float | None
     first_preference_interval: tuple[float, float] | None
+    population_share: float | None
     pinned: bool
     known_before: bool
     mean_posterior: float | None
@@ -111,6 +113,7 @@ def annotator_summaries(reliability: dict[str, Any], labels: pd.DataFrame) -> li
                 annotations=entry["annotations"],
                 first_preference=entry["first_preference"],
                 first_preference_interval=_bounds(entry["first_preference_interval"]),
+                population_share=entry["population_share"],
                 pinned=entry["pinned"],
                 known_before=entry["known_before"],
                 mean_posterior=float(posteriors[name]) if name in posteriors.index else None,

@@ -146,7 +146,11 @@ class ReliabilitySettings(Section):
         description="margins the final estimates stand on; auto: the last visit's, or the first's where the policy has "
         "learnt labels by heart",
     )
-    prior_strength: float = Field(1.0, ge=0, description="votes that the prior of each η is worth")
+    prior_strength: Literal["auto"] | Annotated[float, Field(ge=0)] = Field(
+        "auto",
+        description="votes that the prior of each η is worth, half of them right; auto: mean and strength are those of "
+        "the annotators' own population",
+    )
     pinned: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
         default={}, description="annotator id → η that is known and stays"
     )

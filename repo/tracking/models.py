@@ -92,6 +92,7 @@ def reliability_summary(reliability: Mapping[str, Any]) -> dict[str, str | float
         if annotator["interval"] and not annotator["pinned"]
     ]
     quantiles = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
+    population = reliability["population"]
     return {
         "reliability_estimator": reliability["estimator"],
         "reliability_calibrated": str(reliability["calibrated"]).lower(),
@@ -104,6 +105,7 @@ def reliability_summary(reliability: Mapping[str, Any]) -> dict[str, str | float
         **{f"reliability_{key}": float(np.quantile(values, share)) for key, share in quantiles.items()},
         "reliability_confidence": reliability["confidence"],
         **({"reliability_interval_width_median": float(np.median(widths))} if widths else {}),
+        **({f"reliability_population_{name}": population[name] for name in ("mean", "sd")} if population else {}),
         "reliability_warnings": len(reliability["warnings"]),
     }
 

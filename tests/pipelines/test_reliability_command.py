@@ -122,9 +122,13 @@ def test_margins_tell_who_is_right_where_nobody_overlaps(
         "lines.jsonl", orient="records", lines=True
     )
     agreement = (simulated["better"] == simulated["said"]).groupby(simulated["annotator_id"]).mean()
+    weak = ("--set", "reliability.prior_strength=1")  # the population's prior would draw them together
+    command("--annotations", "votes.jsonl", "--margins", "pairs.csv", "--output", "weak", *weak)
+    assert (pd.Series(reliabilities(tmp_path / "weak")) - agreement).abs().mean() < 0.02
     command("--annotations", "votes.jsonl", "--margins", "pairs.csv", "--output", "out")
     found = pd.Series(reliabilities(tmp_path / "out"))
-    assert (found - agreement).abs().mean() < 0.02
+    assert found.std() < agreement.std()
+    assert found.corr(agreement) > 0.98
     assert read_json(tmp_path / "out/reliability.json")["margins"] == "given"
     by_line = json.loads(command("--annotations", "votes.jsonl", "--margins", "lines.jsonl", "--json").stdout)
     assert {row["annotator_id"]: row["reliability"] for row in by_line["annotators"]} == pytest.approx(found.to_dict())

@@ -16,8 +16,8 @@ def annotator(name, reliability, interval=(0.9, 0.97), **changes):
     }
 
 
-def record(*annotators, coins=1):
-    return {"coins": coins, "confidence": 0.9, "annotators": list(annotators)}
+def record(*annotators, coins=1, population=None):
+    return {"coins": coins, "confidence": 0.9, "population": population, "annotators": list(annotators)}
 
 
 def test_the_table_shows_intervals_beside_the_truth():
@@ -28,6 +28,18 @@ def test_the_table_shows_intervals_beside_the_truth():
         "hasty      0.700        0.60–0.80     0.800  0.900                 1,200",
         "mean absolute error: 0.075",
     ]
+
+
+def test_what_annotators_in_general_are_like_is_said():
+    apart = {"mean": 0.75, "sd": 0.1, "told_apart": True}
+    assert reliability_lines(record(annotator("a", 0.8), population=apart), {})[-1] == (
+        "annotators in general: 0.750, standard deviation 0.100"
+    )
+    same = {"mean": 0.75, "sd": 0.0, "told_apart": False}
+    assert (
+        "everybody gets the common value 0.750"
+        in reliability_lines(record(annotator("a", 0.8), population=same), {})[-1]
+    )
 
 
 def test_pinned_and_unestimated_annotators_have_no_interval():

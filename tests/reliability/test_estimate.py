@@ -111,7 +111,8 @@ def test_a_pinned_annotator_who_is_not_there_is_named(annotations: pd.DataFrame)
 
 
 def test_an_earlier_state_is_the_prior(annotations: pd.DataFrame, tmp_path: Path) -> None:
-    earlier = AnnotatorReliability().fit(**votes_of(annotations, use_gold=True, margin=None)).state_
+    many = [annotations.assign(comparison_id=annotations["comparison_id"] + f"-{copy}") for copy in range(10)]
+    earlier = AnnotatorReliability().fit(**votes_of(pd.concat(many), use_gold=True, margin=None)).state_
     earlier.save(tmp_path / "state.json")
     few = annotations[annotations["comparison_id"].isin(annotations["comparison_id"].unique()[:5])]
     state = ReliabilityState.load(tmp_path / "state.json")

@@ -210,9 +210,15 @@ def test_half_votes_either_way_cancel() -> None:
 
 def test_new_data_get_posteriors_from_the_fit() -> None:
     w = world(15)
-    model = fitted(w, "comparison", "margin")
+    model = fitted(w, "comparison", "margin", prior_strength=0)
     np.testing.assert_allclose(model.posterior(**w.arrays("comparison", "margin")), model.posterior(), atol=1e-12)
     assert model.posterior(["a stranger"], [1])[0] == pytest.approx(0.9)
+
+
+def test_strangers_are_taken_from_the_population() -> None:
+    model = fitted(world(15), "comparison", "margin")
+    assert model.population_ is not None
+    assert model.posterior(["a stranger"], [1])[0] == pytest.approx(model.population_["mean"])
 
 
 def test_intervals_cover_what_they_promise() -> None:

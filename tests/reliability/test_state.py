@@ -38,7 +38,7 @@ def saved(tmp_path: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 0}, r"not a reliability state of schema version 1 \(found 0\)"),
+        ({"schema_version": 0}, r"not a reliability state of schema version 2 \(found 0\)"),
         ({"schema_version": None}, "found None"),
         ({"coins": 3}, "damaged reliability state"),
         ({"annotators": [{"annotator": "a", "right": [-1], "wrong": [0], "labels": 1}]}, "damaged"),

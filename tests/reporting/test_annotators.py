@@ -10,7 +10,7 @@ from repo.reporting.summaries import AnnotatorSummary, annotator_summaries
 def summary(name="ann", interval=(0.8, 0.9), pinned=False, first=None, first_interval=None):
     reliability = sum(interval) / 2 if interval else 1.0
     return AnnotatorSummary(
-        name, reliability, interval, 9, first, first_interval, pinned, False, None, 0, None, 0, None, 0
+        name, reliability, interval, 9, first, first_interval, None, pinned, False, None, 0, None, 0, None, 0
     )
 
 
@@ -87,7 +87,7 @@ def test_either_sign_counts_strongest_first_and_the_rest_is_counted():
 
 
 def test_a_long_table_keeps_both_ends_open():
-    rows = [Row(summary(str(i)), None, False, "better") for i in range(50)]
+    rows = [Row(summary(str(i)), None, False, False, "better") for i in range(50)]
     (_, folded, top), (_, between, middle), (_, _, bottom) = tables(rows)
     assert (folded, between) == (False, True)
     assert [*top, *middle, *bottom] == rows
@@ -95,6 +95,9 @@ def test_a_long_table_keeps_both_ends_open():
 
 
 def test_the_true_error_is_over_those_whose_truth_is_known():
-    rows = [Row(summary(interval=(0.7, 0.9)), 0.9, False, "better"), Row(summary(), None, False, "better")]
+    rows = [
+        Row(summary(interval=(0.7, 0.9)), 0.9, False, False, "better"),
+        Row(summary(), None, False, False, "better"),
+    ]
     assert true_error(rows) == pytest.approx(0.1)
     assert true_error(rows[1:]) is None

@@ -34,6 +34,7 @@ RELIABILITY = {
     "confidence": 0.9,
     "margins": "first_visit",
     "calibration": {"temperature": 2.5, "intercept": 0.0},
+    "population": {"mean": 0.7, "sd": 0.1, "told_apart": True},
     "warnings": ["not converged"],
     "annotators": [
         annotator("careful", 0.95, [0.9, 0.98]),
@@ -85,6 +86,7 @@ def test_the_summary_tells_the_reliabilities_in_flat_facts():
     assert summary["reliability_q25"] == pytest.approx(0.425)
     assert summary["reliability_confidence"] == 0.9
     assert summary["reliability_interval_width_median"] == pytest.approx(0.2)
+    assert summary["reliability_population_mean"] == 0.7
     assert summary["reliability_warnings"] == 1
     assert all(type(value) in (str, int, float) for value in summary.values())
 

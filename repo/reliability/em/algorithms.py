@@ -1,12 +1,15 @@
-"""EM by name: `paper` (RE-PO Eq. 7), `full` (Eq. 6), `incremental` (Neal & Hinton 1998).
+"""The algorithm: E-step, M-step, and the loop that alternates them (RE-PO Eq. 4 and 6, by comparison).
 
-Each is a function (Problem, start, options) → Fit. The prior of a coin is a pair of pseudo-counts (right, wrong):
-log density right·log η + wrong·log(1 − η), so that its M-step is a mean over data and pseudo-counts together.
+What the letters mean, and what is estimated, says `repo.reliability.estimator.AnnotatorReliability`. How a pass over
+the votes is computed stands in expectation.py, what a vote says about an annotator in coins.py, the Newton step for the
+margins in calibration.py, where EM starts in repo/reliability/start.py.
+
+The prior of a coin is a pair of pseudo-counts (right, wrong): log density right·log η + wrong·log(1 − η), so that its
+M-step is a mean over votes and pseudo-counts together.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 
 from repo.reliability.em.calibration import CalibrationPrior
 from repo.reliability.em.coins import CoinModel
-from repo.reliability.em.expectation import Block, Expectation, Parameters, expect, vote_counts
+from repo.reliability.em.expectation import Block, Expectation, Parameters, chunk_bounds, log_odds, vote_counts
 from repo.reliability.em.votes import Votes
 
 Array = NDArray[Any]
@@ -23,6 +26,9 @@ BOUNDARY = 1e-6
 """Reliabilities stay in [BOUNDARY, 1 − BOUNDARY]: 0 and 1 are absorbing, no later evidence could move them."""
 
 HALVINGS = 20
+
+PLAIN = 20
+"""Iterations before the first extrapolation: most fits need no more, and follow the textbook step by step."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,6 @@ class Problem:
         prior: pseudo-counts (right, wrong) of every coin, shape [A, coins, 2].
         fixed: which annotators are pinned, shape [A].
         number: votes by annotator and kind, shape [A, kinds].
-        default_prior: the part of the prior that is no earlier evidence.
     """
 
     votes: Votes
@@ -43,7 +48,6 @@ class Problem:
     calibration: CalibrationPrior
     number: Array
     chunk: int | None = None
-    default_prior: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
     def of(
@@ -52,29 +56,55 @@ class Problem:
         """Return the problem for these votes."""
         return cls(votes, CoinModel(coins, votes.kinds), prior, fixed, calibration, vote_counts(votes), chunk)
 
-    def expect(self, parameters: Parameters, keep_direction: bool = False) -> Expectation:
-        """E-step over all the data."""
-        wanted = bool(self.calibration.free.any())
-        return expect(self.votes, self.model, parameters, self.number, self.chunk, wanted, keep_direction)
-
-    def objective(self, parameters: Parameters, expectation: Expectation) -> float:
-        """Return the penalised log-likelihood: what full EM never lowers."""
-        log_prior = self.prior[..., 0] * np.log(parameters.eta) + self.prior[..., 1] * np.log1p(-parameters.eta)
-        return float(
-            expectation.log_likelihood + log_prior[~self.fixed].sum() + self.calibration.log_density(parameters)
-        )
-
-    def reliability(self, first: Array, current: Array) -> Array:
-        """M-step for η, RE-PO Eq. 6 with prior: mean of w over an annotator's votes and pseudo-counts."""
-        right, tosses = self.model.counts(first, self.number)
-        return self.mean(right, tosses, current)
-
     def mean(self, right: Array, tosses: Array, current: Array) -> Array:
         """Return (right + prior) / (tosses + prior), `current` for pinned annotators and coins without any evidence."""
-        total = tosses + self.prior.sum(2)
+        total = tosses + self.prior.sum(2)  # [A, coins]
         seen = (total > 0) & ~self.fixed[:, None]
         mean = (right + self.prior[..., 0]) / np.where(seen, total, 1.0)
         return np.where(seen, np.clip(mean, BOUNDARY, 1 - BOUNDARY), current)
+
+
+def e_step(problem: Problem, parameters: Parameters, keep_direction: bool = False) -> Expectation:
+    """q_m = P(z_m = +1 | labels) of every comparison, summed up by annotator and kind of vote.
+
+        L_m = c·S_m + b + Σ_{votes v on m} weight_v · log[P(v | z = +1) / P(v | z = −1)],    q_m = σ(L_m)
+
+    One coin: the log-odds of a vote are label · logit η_k. With one vote a comparison this is RE-PO Eq. 4.
+    """
+    votes = problem.votes
+    evidence, midpoint = problem.model.evidence(parameters.eta)  # each [A, kinds]
+    table = evidence.ravel().astype(votes.dtype)  # by vote.code
+    result = Expectation.empty(problem.number.shape, float((problem.number * midpoint).sum()))
+    if keep_direction:
+        result.direction = np.empty(votes.comparison_count, votes.dtype)  # [M]
+    first = result.first.reshape(-1)
+    for begin, end in chunk_bounds(votes, problem.chunk):
+        block = Block(votes, begin, end)
+        prior = block.prior(parameters)  # c·S + b, [m]
+        logit = prior + block.evidence(table)  # L, [m]
+        q = block.posterior(logit)  # [m]
+        first += block.sum_by_code(q, table.size)
+        result.log_likelihood += block.log_likelihood(logit, prior)
+        if problem.calibration.free.any():
+            block.add_calibration(result, q, prior, parameters)
+        if result.direction is not None:
+            result.direction[begin:end] = q
+    return result
+
+
+def m_step(problem: Problem, parameters: Parameters, expectation: Expectation) -> Parameters:
+    """η_k = (Σ w + prior right) / (n_k + prior), RE-PO Eq. 6 by coin, w = q or 1 − q; a Newton step for (log c, b)."""
+    right, tosses = problem.model.counts(expectation.first, problem.number)  # each [A, coins]
+    eta = problem.mean(right, tosses, parameters.eta)
+    temperature, intercept = problem.calibration.step(parameters, expectation)
+    return Parameters(eta, temperature, intercept)
+
+
+def objective(problem: Problem, parameters: Parameters, expectation: Expectation) -> float:
+    """Return the penalised log-likelihood: what full EM never lowers."""
+    eta, free = parameters.eta, ~problem.fixed
+    log_prior = problem.prior[..., 0] * np.log(eta) + problem.prior[..., 1] * np.log1p(-eta)
+    return float(expectation.log_likelihood + log_prior[free].sum() + problem.calibration.log_density(parameters))
 
 
 @dataclass(frozen=True)
@@ -97,130 +127,82 @@ class Fit:
     history: list[float] = field(default_factory=list)
 
 
-def distance(a: Parameters, b: Parameters) -> float:
-    """Return the largest change of an η, of log c and of b."""
-    change = float(np.abs(a.eta - b.eta).max())
-    return max(change, abs(float(np.log(a.temperature / b.temperature))), abs(a.intercept - b.intercept))
+Algorithm = Callable[[Problem, Parameters, Options], Fit]
+
+
+@dataclass(frozen=True)
+class _Point:
+    parameters: Parameters
+    expectation: Expectation
+    objective: float
 
 
 def full(problem: Problem, start: Parameters, options: Options) -> Fit:
-    """Full-batch EM (RE-PO Eq. 4 and 6) with the Newton step for the calibration; the objective never falls.
+    """Full-batch EM: M-step and E-step in turn until nothing moves; the objective never falls.
 
-    The M-step for η alone cannot lower it. Where the Newton step did, it is halved and the E-step repeated.
+    After PLAIN iterations every third step is followed by an extrapolation (SQUAREM, Varadhan & Roland 2008), taken
+    where it raises the objective: thousands of slow steps become tens.
     """
-    parameters, history = start, list[float]()
-    expectation = problem.expect(parameters)
-    history.append(problem.objective(parameters, expectation))
+    points = [_at(problem, start)]
+    history = [points[-1].objective]
     for iteration in range(1, options.max_iterations + 1):
-        eta = problem.reliability(expectation.first, parameters.eta)
-        temperature, intercept = problem.calibration.step(parameters, expectation)
-        for _ in range(HALVINGS):
-            proposal = Parameters(eta, temperature, intercept)
-            expectation = problem.expect(proposal)
-            objective = problem.objective(proposal, expectation)
-            rounding = 1e-12 * abs(objective) if problem.votes.dtype == np.float64 else 1e-6 * abs(objective)
-            if objective >= history[-1] - rounding:
-                break
-            temperature = float(np.sqrt(temperature * parameters.temperature))
-            intercept = (intercept + parameters.intercept) / 2
-        moved = distance(proposal, parameters)
-        parameters = proposal
-        history.append(objective)
+        points = [*points[-2:], _step(problem, points[-1])]
+        moved = distance(problem, points[-1].parameters, points[-2].parameters)
+        if moved >= options.tolerance and iteration > PLAIN and iteration % 3 == 0:
+            points[-1] = _leap(problem, *points)
+        history.append(points[-1].objective)
         if moved < options.tolerance:
-            return Fit(parameters, iteration, True, history)
-    return Fit(parameters, options.max_iterations, False, history)
+            return Fit(points[-1].parameters, iteration, True, history)
+    return Fit(points[-1].parameters, options.max_iterations, False, history)
 
 
-def incremental(problem: Problem, start: Parameters, options: Options) -> Fit:
-    """Incremental EM: running sums per annotator; a visit to a batch of comparisons replaces its old share of the sums.
+def _at(problem: Problem, parameters: Parameters) -> _Point:
+    expectation = e_step(problem, parameters)
+    return _Point(parameters, expectation, objective(problem, parameters, expectation))
 
-    η moves after every batch, the calibration after every pass. It ends where full EM ends.
+
+def _step(problem: Problem, point: _Point) -> _Point:
+    """M-step, then E-step. The M-step for η cannot lower the objective; where the Newton step did, it is halved."""
+    before = point.parameters
+    proposal = m_step(problem, before, point.expectation)
+    rounding = (1e-12 if problem.votes.dtype == np.float64 else 1e-6) * abs(point.objective)
+    for _ in range(HALVINGS):
+        after = _at(problem, proposal)
+        if after.objective >= point.objective - rounding:
+            break
+        temperature = float(np.sqrt(proposal.temperature * before.temperature))
+        proposal = Parameters(proposal.eta, temperature, (proposal.intercept + before.intercept) / 2)
+    return after
+
+
+def _leap(problem: Problem, first: _Point, second: _Point, third: _Point) -> _Point:
+    """Return the extrapolation of three steps in a row where that is better than the third, else the third."""
+    at = [_flat(point.parameters) for point in (first, second, third)]
+    step, bend = at[1] - at[0], at[2] - 2 * at[1] + at[0]
+    size = float(np.linalg.norm(bend))
+    if size == 0:
+        return third
+    length = max(float(np.linalg.norm(step)) / size, 1.0)
+    leap = _at(problem, _unflat(at[0] + 2 * length * step + length**2 * bend, third.parameters, problem.fixed))
+    return leap if leap.objective > third.objective else third
+
+
+def _flat(parameters: Parameters) -> Array:
+    log_temperature = np.log(max(parameters.temperature, 1e-300))
+    return np.concatenate([log_odds(parameters.eta).ravel(), [log_temperature, parameters.intercept]])
+
+
+def _unflat(flat: Array, like: Parameters, fixed: Array) -> Parameters:
+    eta = np.clip(1 / (1 + np.exp(-np.clip(flat[:-2], -30, 30))), BOUNDARY, 1 - BOUNDARY).reshape(like.eta.shape)
+    eta = np.where(fixed[:, None], like.eta, eta)
+    return Parameters(eta, float(np.exp(np.clip(flat[-2], -600, 600))), float(flat[-1]))
+
+
+def distance(problem: Problem, a: Parameters, b: Parameters) -> float:
+    """Return how far η (root mean square over labels), log c and b moved, the largest of the three.
+
+    By labels, so that one annotator of a hundred thousand cannot keep all the others waiting.
     """
-    parameters = start
-    batches = [_Batch(problem, block) for block in comparison_batches(problem.votes, options.batch_size)]
-    first = np.zeros(problem.number.size)
-    for batch in batches:
-        batch.revisit(parameters, first)
-    for iteration in range(1, options.max_iterations + 1):
-        before = parameters
-        for batch in batches:
-            batch.revisit(parameters, first)
-            parameters = replace(parameters, eta=batch.updated(first, parameters.eta))
-        if problem.calibration.free.any():
-            temperature, intercept = problem.calibration.step(parameters, problem.expect(parameters))
-            parameters = replace(parameters, temperature=temperature, intercept=intercept)
-        if distance(parameters, before) < options.tolerance:
-            return Fit(parameters, iteration, True)
-    return Fit(parameters, options.max_iterations, False)
-
-
-class _Batch:
-    """Some comparisons and their present share of the running sums; costs nothing that grows with all annotators."""
-
-    def __init__(self, problem: Problem, block: Block) -> None:
-        self.model, self.block = problem.model, block
-        self.codes, self.local = np.unique(block.code, return_inverse=True)
-        self.share: Array = np.zeros(len(self.codes))
-        self.annotators, self.row = np.unique(self.codes // problem.votes.kinds, return_inverse=True)
-        self.part = replace(
-            problem,
-            prior=problem.prior[self.annotators],
-            fixed=problem.fixed[self.annotators],
-            number=problem.number[self.annotators],
-        )
-
-    def revisit(self, parameters: Parameters, first: Array) -> None:
-        """E-step; replaces this batch's share of `first` (Σ q by annotator and kind, flat)."""
-        block, kinds = self.block, self.part.votes.kinds
-        table = self.model.evidence(parameters.eta[self.annotators])[0][self.row, self.codes % kinds]
-        logit = block.prior(parameters) + block.by_comparison(table[self.local])
-        values = block.by_vote(block.posterior(logit))
-        share: Array = np.bincount(
-            self.local, values if block.weight is None else values * block.weight, len(self.codes)
-        )
-        first[self.codes] += share - self.share
-        self.share = share
-
-    def updated(self, first: Array, eta: Array) -> Array:
-        """M-step for this batch's annotators."""
-        eta = eta.copy()
-        sums = first.reshape(-1, self.part.votes.kinds)[self.annotators]
-        eta[self.annotators] = self.part.reliability(sums, eta[self.annotators])
-        return eta
-
-
-def comparison_batches(votes: Votes, size: int) -> list[Block]:
-    """Return the comparisons in their order, `size` at a time."""
-    edges = [*range(0, votes.comparison_count, size), votes.comparison_count]
-    return [Block(votes, begin, end) for begin, end in pairwise(edges)]
-
-
-def paper(problem: Problem, start: Parameters, options: Options) -> Fit:
-    """The paper's rule: every annotation on its own, in the given order, η a moving average (RE-PO Eq. 4 and 7).
-
-    The votes must not be grouped. `max_iterations` is the number of passes. Prior and calibration play no part.
-    """
-    eta, shape = start.eta, problem.number.shape
-    blocks = comparison_batches(problem.votes, options.batch_size)
-    for _ in range(options.max_iterations):
-        for block in blocks:
-            evidence = problem.model.evidence(eta)[0].ravel()
-            posterior = block.posterior(block.prior(start) + block.evidence(evidence))
-            first = block.sum_by_code(posterior, problem.number.size).reshape(shape)
-            number = np.bincount(block.code, block.weight, problem.number.size).astype(float).reshape(shape)
-            eta = moved_towards_mean(problem, eta, *problem.model.counts(first, number), options.step_size)
-    return Fit(replace(start, eta=eta), options.max_iterations, True)
-
-
-def moved_towards_mean(problem: Problem, eta: Array, right: Array, tosses: Array, step_size: float) -> Array:
-    """Return η ← (1 − α) η + α · right / tosses for the coins seen in a batch (RE-PO Eq. 7); the others keep theirs."""
-    seen = (tosses > 0) & ~problem.fixed[:, None]
-    mean = right / np.where(seen, tosses, 1.0)
-    return np.where(seen, np.clip((1 - step_size) * eta + step_size * mean, BOUNDARY, 1 - BOUNDARY), eta)
-
-
-ESTIMATORS: dict[str, Callable[[Problem, Parameters, Options], Fit]] = {
-    "paper": paper,
-    "full": full,
-    "incremental": incremental,
-}
+    labels = problem.number.sum(1, keepdims=True)
+    change = float(np.sqrt((labels * (a.eta - b.eta) ** 2).sum() / (labels.sum() * a.eta.shape[1])))
+    return max(change, abs(float(np.log(a.temperature / b.temperature))), abs(a.intercept - b.intercept))

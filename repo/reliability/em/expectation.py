@@ -1,10 +1,4 @@
-"""The E-step over prepared votes: one pass, in chunks, for any annotator model.
-
-    L_m = c·S_m + b + Σ_{votes v on m} weight_v · evidence(v)        log-odds that m's first response is better
-    q_m = σ(L_m)                                                     its posterior
-
-With one vote per comparison, L_m = S_m ± logit η: RE-PO Eq. 4. With S = 0 it is Dawid & Skene's E-step.
-"""
+"""The arithmetic of the E-step: a block of comparisons with their votes, and the sums that a pass over them makes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repo.reliability.em.coins import CoinModel
 from repo.reliability.em.votes import Votes
 
 Array = NDArray[Any]
@@ -64,6 +57,11 @@ def sigmoid(x: Array) -> Array:
     return np.asarray(0.5 * np.tanh(0.5 * x) + 0.5)
 
 
+def log_odds(p: Array) -> Array:
+    """Return log p − log(1 − p)."""
+    return np.asarray(np.log(p) - np.log1p(-p))
+
+
 def vote_counts(votes: Votes) -> Array:
     """Return the (weighted) number of votes of every annotator and kind, shape [A, kinds]."""
     length = len(votes.annotators) * votes.kinds
@@ -82,36 +80,6 @@ def chunk_bounds(votes: Votes, chunk: int | None) -> list[tuple[int, int]]:
         edges = np.searchsorted(votes.start, np.arange(0, votes.size + rows, rows))
     edges = np.unique(edges)
     return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
-
-
-def expect(
-    votes: Votes,
-    model: CoinModel,
-    parameters: Parameters,
-    number: Array,
-    chunk: int | None = None,
-    calibration: bool = False,
-    keep_direction: bool = False,
-) -> Expectation:
-    """One pass over the data; `number` is vote_counts(votes); `calibration`: sum what (log c, b) need as well."""
-    evidence, midpoint = model.evidence(parameters.eta)
-    table = evidence.ravel().astype(votes.dtype)
-    result = Expectation.empty(number.shape, float((number * midpoint).sum()))
-    if keep_direction:
-        result.direction = np.empty(votes.comparison_count, votes.dtype)
-    first = result.first.reshape(-1)
-    for begin, end in chunk_bounds(votes, chunk):
-        block = Block(votes, begin, end)
-        prior = block.prior(parameters)
-        logit = prior + block.evidence(table)
-        posterior = block.posterior(logit)
-        first += block.sum_by_code(posterior, table.size)
-        result.log_likelihood += block.log_likelihood(logit, prior)
-        if calibration:
-            block.add_calibration(result, posterior, prior, parameters)
-        if result.direction is not None:
-            result.direction[begin:end] = posterior
-    return result
 
 
 class Block:

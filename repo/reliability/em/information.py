@@ -4,13 +4,12 @@ For a comparison with posterior q, going from direction −1 to +1 changes the c
 coin whose votes it has, and (c·S, 1) for the calibration). Observed information = complete information − Σ q(1−q) Δ Δᵀ.
 """
 
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from repo.reliability.em.algorithms import Problem
+from repo.reliability.em.algorithms import Problem, e_step
 from repo.reliability.em.expectation import Block, Parameters, chunk_bounds
 from repo.reliability.em.votes import Votes
 
@@ -47,7 +46,7 @@ def _parts(problem: Problem, parameters: Parameters) -> tuple[Array, Array, Arra
     `own` is that of each annotator's coins, `shared` what they share with the free ones of (log c, b).
     """
     model, eta = problem.model, parameters.eta
-    expectation = problem.expect(parameters)
+    expectation = e_step(problem, parameters)
     _, tosses = model.counts(expectation.first, problem.number)
     complete = (tosses + problem.prior.sum(2)) * eta * (1 - eta)
     difference = model.score_difference(eta)
@@ -88,28 +87,27 @@ def _coins(fixed: Array, eta: Array) -> Array:
 
 
 def _add_shared(matrix: Array, problem: Problem, parameters: Parameters, difference: Array) -> None:
-    """Subtract Σ q(1−q) Δ Δᵀ over pairs of different votes on one comparison, by their distance in rows."""
+    """Subtract Σ q(1−q) Δ Δᵀ over pairs of different votes on one comparison: all pairs, less each vote with itself."""
+    from scipy.sparse import csr_array
+
     votes, coins = problem.votes, problem.model.coins
     if votes.start is None:
         return
-    expectation = problem.expect(parameters, keep_direction=True)
-    assert expectation.direction is not None
-    sizes = votes.group_sizes()
-    variance = np.repeat(expectation.direction * (1 - expectation.direction), sizes)
-    weight = 1.0 if votes.weight is None else votes.weight
-    delta = difference.reshape(-1, coins)[votes.code] * np.broadcast_to(weight, votes.size)[:, None]
-    last = np.repeat(votes.start + sizes - 1, sizes)
-    coin = votes.annotator.astype(np.int64) * coins
-    rows = np.arange(votes.size)
-    for distance in range(1, int(sizes.max())):
-        rows = rows[rows + distance <= last[rows]]
-        other = rows + distance
-        for side in range(coins):
-            for side_of_other in range(coins):
-                place = (coin[rows] + side) * len(matrix) + coin[other] + side_of_other
-                value = variance[rows] * delta[rows, side] * delta[other, side_of_other]
-                pairs = np.bincount(place, value, matrix.size).reshape(matrix.shape)
-                matrix -= pairs + pairs.T
+    direction = e_step(problem, parameters, keep_direction=True).direction
+    assert direction is not None
+    spread = np.sqrt(direction * (1 - direction)).astype(float)  # [M]
+    comparison = np.repeat(np.arange(votes.comparison_count), votes.group_sizes())
+    weight = np.ones(votes.size) if votes.weight is None else votes.weight.astype(float)
+    delta = difference.reshape(-1, coins)[votes.code] * (weight * spread[comparison])[:, None]  # [N, coins]
+    coin = votes.annotator.astype(np.int64)[:, None] * coins + np.arange(coins)  # [N, coins]
+    rows = np.repeat(comparison, coins)
+    shape = (votes.comparison_count, len(matrix))
+    by_comparison = csr_array((delta.ravel(), (rows, coin.ravel())), shape)
+    matrix -= (by_comparison.T @ by_comparison).toarray()
+    own = np.empty((len(votes.annotators), coins, coins))
+    for side, other in np.ndindex(coins, coins):
+        own[:, side, other] = np.bincount(votes.annotator, delta[:, side] * delta[:, other], len(own))
+    _add_blocks(matrix, own)
 
 
 def _add_blocks(matrix: Array, own: Array) -> None:
@@ -153,41 +151,3 @@ def _arrow_variance(own: Array, shared: Array, calibration: Array, fixed: Array)
     variance[~sound] = np.inf
     variance[fixed] = 0.0
     return variance
-
-
-def bayesian_information_criterion(problem: Problem, log_likelihood: float) -> float:
-    """Return log-likelihood − ½ · parameters · log M (comparisons are the observations); larger is better."""
-    parameters = problem.model.coins * int((~problem.fixed).sum())
-    return log_likelihood - 0.5 * parameters * float(np.log(problem.votes.comparison_count))
-
-
-def interval(eta: Array, variance: Array, confidence: float) -> Array:
-    """Return interval(s) normal on the logit scale, shape [..., 2]; `variance` is of logit η, inf gives (0, 1)."""
-    quantile = NormalDist().inv_cdf((1 + confidence) / 2)
-    inside = np.clip(eta, 1e-9, 1 - 1e-9)
-    middle, half = np.log(inside) - np.log1p(-inside), quantile * np.sqrt(variance)
-    return np.stack([_expit(middle - half), _expit(middle + half)], -1)
-
-
-def _expit(x: Array) -> Array:
-    return np.asarray(0.5 * np.tanh(0.5 * x) + 0.5)
-
-
-def overall(tosses: Array, eta: Array) -> Array:
-    """Return the reliability of each annotator, shape [A]: η, or with two coins their mean by expected tosses.
-
-    Args:
-        tosses: expected number of tosses of each coin, those of the prior included, shape [A, coins].
-        eta: shape [A, coins].
-    """
-    return np.asarray((tosses * eta).sum(1) / tosses.sum(1))
-
-
-def overall_variance(tosses: Array, eta: Array, variance: Array) -> Array:
-    """Return the variance of the overall reliability's logit, shape [A]; the two coins are taken as independent."""
-    if eta.shape[1] == 1:
-        return variance[:, 0]
-    share = tosses / tosses.sum(1, keepdims=True)
-    mean = (share * eta).sum(1)
-    spread = (share**2 * variance * (eta * (1 - eta)) ** 2).sum(1)
-    return np.asarray(spread / (mean * (1 - mean)) ** 2)

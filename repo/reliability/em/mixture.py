@@ -1,4 +1,4 @@
-"""Temperature and mean reliability where most comparisons have one vote: annotators as draws from one distribution.
+"""Temperature where most comparisons have one vote: annotators as draws from one distribution.
 
 Estimating c together with every η inflates c when annotators have few votes each: A reliabilities fitted to the same
 votes drag it along (Neyman & Scott 1948). Here η_k is integrated out instead, over a discrete distribution on GRID
@@ -37,8 +37,8 @@ def needed(votes: Votes) -> bool:
     return few and 2 * int((votes.group_sizes() == 1).sum()) > votes.size
 
 
-def population(votes: Votes, prior: CalibrationPrior, eta: Array, fixed: Array) -> tuple[float, float]:
-    """Return c at the maximum of l(c, π) plus the weak prior on log c, and the mean reliability Σ π_g η_g.
+def mixture_temperature(votes: Votes, prior: CalibrationPrior, eta: Array, fixed: Array) -> float:
+    """Return c at the maximum of l(c, π) plus the weak prior on log c.
 
     Args:
         votes: with margins.
@@ -66,7 +66,7 @@ def population(votes: Votes, prior: CalibrationPrior, eta: Array, fixed: Array) 
         temperature = proposal
         if moved < TOLERANCE:
             break
-    return temperature, float(weights @ GRID)
+    return temperature
 
 
 def _sample(votes: Votes) -> tuple[Array, Array, Array, Array]:

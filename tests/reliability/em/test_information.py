@@ -6,10 +6,10 @@ import torch
 from reliability_examples import marginal_log_likelihood, world
 
 from repo.reliability.em import information
-from repo.reliability.em.algorithms import Options, Problem, full
+from repo.reliability.em.algorithms import Options, Problem, e_step, full
 from repo.reliability.em.calibration import INTERCEPT_SD, LOG_TEMPERATURE_SD, CalibrationPrior
 from repo.reliability.em.expectation import Parameters
-from repo.reliability.em.information import interval
+from repo.reliability.em.intervals import interval
 from repo.reliability.em.votes import group_votes
 
 
@@ -45,7 +45,7 @@ def test_posteriors_give_the_gradient_of_the_marginal_likelihood(coins: int, vot
     at = [torch.tensor(x, dtype=torch.float64) for x in (logit, np.log(1.3), 0.2)]
     value = marginal_log_likelihood(w, *(x.requires_grad_() for x in at))
     of_eta, of_temperature, of_intercept = (x.numpy() for x in torch.autograd.grad(value, at))
-    expectation = problem.expect(parameters)
+    expectation = e_step(problem, parameters)
     right, tosses = problem.model.counts(expectation.first, problem.number)
     assert expectation.log_likelihood == pytest.approx(value.item(), rel=1e-12)
     np.testing.assert_allclose(right - tosses * parameters.eta, of_eta, atol=1e-9)

@@ -80,7 +80,7 @@ def test_with_one_label_a_comparison_the_shared_posterior_is_equation_4() -> Non
 
 def test_the_shared_posterior_is_the_array_estimators() -> None:
     w = world(4)
-    fitted = AnnotatorReliability(coins=1, calibrate=False).fit(**w.arrays("comparison", "margin"))
+    fitted = AnnotatorReliability(coins=1, calibrate=False, prior_strength=0).fit(**w.arrays("comparison", "margin"))
     got = shared_posterior(votes_of(w), torch.from_numpy(fitted.reliability_))
     np.testing.assert_allclose(got, fitted.posterior(), atol=1e-9)
 
@@ -91,7 +91,7 @@ def test_incremental_visits_end_where_full_em_ends() -> None:
     for _ in range(300):
         estimator.observe(votes, estimator.posterior(votes))
         estimator.update()
-    options = {"prior_mean": 0.9, "calibrate": False, "coins": 1, "tolerance": 1e-9}
+    options = {"prior_mean": 0.9, "prior_strength": 1.0, "calibrate": False, "coins": 1, "tolerance": 1e-9}
     full = AnnotatorReliability(**options).fit(**w.arrays("comparison", "margin"))
     np.testing.assert_allclose(estimator.value, full.reliability_, atol=1e-6)
 
