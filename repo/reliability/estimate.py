@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from repo.errors import UserError
 from repo.reliability.diagnostics import ReliabilityWarning
 from repo.reliability.estimator import AnnotatorReliability
 from repo.reliability.state import ReliabilityState
@@ -55,10 +56,27 @@ def votes_of(table: "pd.DataFrame", use_gold: bool, margin: Array | None = None)
     if positions_known(table):
         arrays["position"] = _signs(table["shown_first"])
     if use_gold and "gold" in table:
-        gold = _signs(table["gold"])
-        # One row that knows the better response is enough for its comparison.
-        arrays["gold"] = np.sign(table.assign(_gold=gold).groupby("comparison_id")["_gold"].transform("sum")).to_numpy()
+        arrays["gold"] = gold_of(table)
     return arrays
+
+
+def gold_of(table: "pd.DataFrame") -> Array:
+    """Return +1 (a is known to be better), −1 or 0 of every row's comparison, shape [N]; one row that knows is enough.
+
+    Raises:
+        UserError: two rows of one comparison know better about each other.
+    """
+    signed = table.assign(_gold=_signs(table["gold"]))
+    sides = signed.groupby("comparison_id")["_gold"]
+    lowest, highest = sides.transform("min").to_numpy(), sides.transform("max").to_numpy()
+    contradicted = lowest * highest < 0
+    if contradicted.any():
+        name = table["comparison_id"].to_numpy()[contradicted][0]
+        rows = signed[(table["comparison_id"] == name) & (signed["_gold"] != 0)].drop_duplicates("_gold")
+        places = [f"{row['gold']} by {row['file']}, line {row['line']}" for _, row in rows.iterrows()]
+        problem = f"the gold of comparison {name!r} contradicts itself: {' and '.join(places)}"
+        raise UserError(problem, "correct the gold of one of these rows, or empty it")
+    return np.asarray(np.where(highest > 0, 1, lowest), np.int8)
 
 
 def positions_known(table: "pd.DataFrame") -> bool:
@@ -115,9 +133,12 @@ def estimate(
     arrays = votes_of(table, settings.use_gold, margin)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ReliabilityWarning)  # they stand in the record
-        # Which response is called a is the digest's choice: leaning towards it means nothing.
-        meaningless = settings.coins == "auto" and state is None and not classes and "position" not in arrays
-        estimator = estimator_of(settings, **({"coins": 1} if meaningless else {}))
+        # Which response is called a is the digest's choice: how often it is the better one means nothing, and where it
+        # is not known which was displayed first, neither does leaning towards it.
+        meaning: dict[str, Any] = {} if classes else {"prevalence": False}
+        if settings.coins == "auto" and not classes and "position" not in arrays:
+            meaning["coins"] = 1
+        estimator = estimator_of(settings, **meaning)
         if given is None:
             fitted = estimator.fit(**arrays, prior_state=state, forgetting=settings.forgetting)
         else:

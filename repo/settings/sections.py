@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Section(BaseModel):
@@ -160,6 +160,17 @@ class ReliabilitySettings(Section):
     )
     forgetting: float = Field(0.0, ge=0, le=1, description="share of that earlier evidence to leave out")
     confidence: float = Field(0.9, gt=0, lt=1, description="coverage of the intervals for every η")
+
+    @field_validator("pinned", mode="before")
+    @classmethod
+    def _ids_are_text(cls, pinned: Any) -> Any:
+        """Ids are read as text from annotations, so a number in YAML means the text of that number."""
+        if not isinstance(pinned, dict):
+            return pinned
+        return {
+            str(name) if isinstance(name, int) and not isinstance(name, bool) else name: eta
+            for name, eta in pinned.items()
+        }
 
     @property
     def calibrated(self) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from repo.errors import UserError
 from repo.reliability.estimate import estimate, votes_of
 from repo.reliability.estimator import AnnotatorReliability
 from repo.reliability.state import ReliabilityState
@@ -45,6 +46,33 @@ def test_gold_known_in_one_row_is_known_of_its_comparison(annotations: pd.DataFr
     gold = votes_of(some, use_gold=True)["gold"]
     assert ((gold > 0) == (annotations["gold"] == "a")).all()
     assert "gold" not in votes_of(some, use_gold=False)
+
+
+def test_gold_that_contradicts_itself_is_refused_with_both_places(annotations: pd.DataFrame) -> None:
+    first = annotations["comparison_id"] == annotations["comparison_id"].iloc[0]
+    rows = annotations.index[first][:2]
+    wrong = annotations.copy()
+    wrong.loc[rows, "gold"] = ["a", "b"]
+    lines = wrong.loc[rows, "line"].tolist()
+    with pytest.raises(UserError, match=rf"a by simulated, line {lines[0]} and b by simulated, line {lines[1]}"):
+        estimate(wrong, settings(use_gold=True), None, "none")
+
+
+def test_which_response_is_called_a_changes_nothing(annotations: pd.DataFrame) -> None:
+    """The share of `a` is a digest's choice: turning every comparison round moves neither η nor a posterior."""
+    table = annotations.assign(shown_first="")
+    turn = {"a": "b", "b": "a", "": ""}
+    turned = table.assign(preference=table["preference"].map(turn), gold=table["gold"].map(turn))
+    one, other = (estimate(side, settings(), None, "none") for side in (table, turned))
+    np.testing.assert_allclose(other.posterior, one.posterior, atol=1e-9)
+    assert one.record["calibration"]["intercept"] == 0
+
+
+def test_a_state_of_two_coins_is_folded_where_the_batch_knows_no_positions(annotations: pd.DataFrame) -> None:
+    two = AnnotatorReliability(coins=2).fit(**votes_of(annotations, use_gold=False)).state_
+    found = estimate(annotations.assign(shown_first=""), settings(), None, "none", two)
+    assert found.record["coins"] == 1
+    assert all(row["known_before"] for row in found.record["annotators"])
 
 
 def test_the_record_is_plain_json_and_sorted(annotations: pd.DataFrame) -> None:

@@ -120,6 +120,36 @@ def test_paper_is_equations_4_and_7_batch_by_batch() -> None:
     np.testing.assert_allclose(model.reliability_, eta, atol=1e-5)
 
 
+def test_the_papers_posterior_is_equation_4_however_many_share_a_comparison() -> None:
+    w = world(6)
+    model = fitted(w, "comparison", "margin", estimator="paper", calibrate=False, coins=1)
+    eta = torch.tensor(model.reliability_)[torch.tensor(w.annotator)]
+    expected = posterior(torch.tensor(w.label * w.margin), eta)
+    np.testing.assert_allclose(model.posterior(), expected, atol=1e-12)
+    np.testing.assert_allclose(model.posterior(**w.arrays("comparison", "margin")), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16])
+def test_small_integers_are_ids_as_well(dtype: type) -> None:
+    w = world(21)
+    plain = fitted(w, "comparison")
+    low = np.iinfo(dtype).min
+    spread = (w.annotator.astype(int) * 30 + low).astype(dtype)
+    other = AnnotatorReliability().fit(spread, w.label, w.comparison)
+    np.testing.assert_allclose(other.reliability_, plain.reliability_, atol=1e-12)
+    assert other.annotators_ == sorted({int(name) for name in spread})
+
+
+def test_slow_convergence_is_extrapolated_to_the_same_optimum() -> None:
+    w = world(22, comparisons=400, votes=2, scale=0.3, eta=np.array([0.7, 0.6, 0.65, 0.75, 0.6, 0.7]))
+    options = {"coins": 1, "prior_strength": 1.0, "tolerance": 1e-10}
+    fast = fitted(w, "comparison", "margin", **options, max_iterations=3000)
+    slow = fitted(w, "comparison", "margin", **options, estimator="incremental", max_iterations=30000)
+    assert fast.converged_
+    assert fast.iterations_ < slow.iterations_ / 2
+    np.testing.assert_allclose(fast.reliability_, slow.reliability_, atol=1e-5)
+
+
 @pytest.mark.parametrize("coins", [1, 2])
 def test_chunks_change_nothing(coins: int) -> None:
     w = world(7)

@@ -116,6 +116,8 @@ def _ids(name: str, values: ArrayLike, rows: int) -> Array:
 
 def unique_integers(array: Array) -> tuple[Array, Array]:
     """Return np.unique(array, return_inverse=True) with int32 indices; without sorting where the range is small."""
+    if array.dtype.itemsize < 4:
+        array = array.astype(np.int32)  # the difference of two int8 need not be one
     low, high = int(array.min()), int(array.max())
     span = high - low + 1
     if span > 4 * len(array) + 1024:

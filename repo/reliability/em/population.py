@@ -156,7 +156,7 @@ def _moments(mean: Array, sd: Array) -> tuple[Array, Array]:
     nodes, weights = np.polynomial.hermite_e.hermegauss(31)
     eta = sigmoid(mean[..., None] + sd[..., None] * nodes)
     weights = weights / weights.sum()
-    average = (eta * weights).sum(-1)
+    average = np.where(sd > POOLED, (eta * weights).sum(-1), sigmoid(mean))
     variance = ((eta - average[..., None]) ** 2 * weights).sum(-1)
     return average, np.sqrt(np.maximum(variance, 1e-300))
 
