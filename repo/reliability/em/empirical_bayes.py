@@ -25,6 +25,9 @@ from repo.reliability.em.population import (
 Array = NDArray[Any]
 
 ROUNDS = 15
+ROUGH = 1e-4
+"""Tolerance of EM before the prior stays: the population asks for no more."""
+
 WEAK = 1.0
 """Votes, half of them right, that the prior is worth before anything is known of the population."""
 
@@ -54,10 +57,11 @@ def with_population(
     sample = _sample(np.flatnonzero(~problem.fixed))
     abroad = Likelihood.of(None, elsewhere[_sample(np.arange(len(elsewhere)))])
     counts = np.full_like(evidence, WEAK / 2 / problem.model.coins)
+    rough = replace(options, tolerance=max(options.tolerance, ROUGH))
     parameters = start
     for _ in range(ROUNDS):
         problem = replace(problem, prior=evidence + counts)
-        parameters = full(problem, parameters, options).parameters
+        parameters = full(problem, parameters, rough).parameters
         here = Likelihood.of(opinions(problem, parameters, OPINIONS, sample), evidence[sample])
         population = fit_population(here.and_of(abroad), _center(parameters, problem.fixed))
         if not population.told_apart:
