@@ -108,7 +108,8 @@ def reliability_lines(reliability: dict[str, Any], truth: dict[str, float]) -> l
     if len(rows) > _MOST_ANNOTATORS:
         half = _MOST_ANNOTATORS // 2
         rows = [*rows[:half], (f"… {len(rows) - 2 * half} more …", *[""] * (len(head) - 1)), *rows[-half:]]
-    lines = [*_table(head, rows), *_population_lines(reliability["population"])]
+    population = _population_lines(reliability["population"]) if len(annotators) > 1 else []
+    lines = [*_table(head, rows), *population]
     errors = [
         abs(row["reliability"] - truth[row["annotator_id"]]) for row in annotators if row["annotator_id"] in truth
     ]

@@ -123,8 +123,8 @@ class AnnotatorReliability:
         comparisons_: comparison ids, length M (row numbers where no ids were given).
         direction_: q, the posterior that the first response is better, shape [M].
         log_likelihood_: marginal log-likelihood of the labels.
-        objectives_: log-likelihood plus log prior at each iteration ("full").
-        iterations_, converged_: of EM.
+        objectives_: log-likelihood plus log prior at each iteration of the last run of EM ("full").
+        iterations_, converged_: of the last run of EM.
         warnings_: what is doubtful about the result, with the evidence; also raised as ReliabilityWarning.
         state_: evidence about every annotator, to save and to start the next fit from.
             (The intervals, population_share_ and state_ are computed when first asked for.)

@@ -32,13 +32,13 @@ def test_the_table_shows_intervals_beside_the_truth():
 
 def test_what_annotators_in_general_are_like_is_said():
     apart = {"mean": 0.75, "sd": 0.1, "told_apart": True}
-    assert reliability_lines(record(annotator("a", 0.8), population=apart), {})[-1] == (
+    assert reliability_lines(record(annotator("a", 0.8), annotator("b", 0.7), population=apart), {})[-1] == (
         "annotators in general: 0.750, standard deviation 0.100"
     )
     same = {"mean": 0.75, "sd": 0.0, "told_apart": False}
     assert (
         "everybody gets the common value 0.750"
-        in reliability_lines(record(annotator("a", 0.8), population=same), {})[-1]
+        in reliability_lines(record(annotator("a", 0.75), annotator("b", 0.75), population=same), {})[-1]
     )
 
 
