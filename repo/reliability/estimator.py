@@ -280,7 +280,7 @@ class AnnotatorReliability:
         counts = np.full((len(votes.annotators), 1, 2), WEAK / 2)
         problem = Problem.of(votes, 1, counts, known.fixed, CalibrationPrior.of(votes, False, False), self.chunk)
         eta = np.array([[reliability[identifier]] for identifier in votes.annotators])
-        self._publish(_Run(problem, votes, Fit(Parameters(eta), 0, True), known, None), None)
+        self._publish(_Run(problem, votes, Fit(Parameters(eta), 0, True), known, None, problem.calibration), None)
         return self
 
     def posterior(
@@ -331,20 +331,31 @@ class AnnotatorReliability:
         counts = np.broadcast_to([strength * mean / coins, strength * (1 - mean) / coins], known.evidence.shape)
         problem = Problem.of(votes, coins, known.evidence + counts, known.fixed, calibration, self.chunk)
         start = where_em_starts(problem, known)
-        if calibration.temperature and mixture_needed(votes):
-            temperature = mixture_temperature(votes, calibration, start.eta[:, 0], known.fixed)
-            start = replace(start, temperature=temperature)
-            problem = replace(problem, calibration=replace(calibration, temperature=False))
         if self.estimator == "paper":
-            if problem.calibration.temperature:
+            return self._by_the_paper(problem, separate, start, known)
+        alone = calibration.temperature and mixture_needed(votes)
+        first = _with_temperature(problem, start, known.fixed) if alone else (problem, start)
+        if self.prior_strength is not None or known.fixed.all():
+            return _Run(first[0], votes, ESTIMATORS[self.estimator](*first, self._options()), known, None, calibration)
+        learnt = known.evidence, known.elsewhere, calibration, Options(self.tolerance)
+        found = with_population(*first, *learnt)
+        if alone and not found.population.told_apart:
+            # One reliability for everybody drags no temperature along: fitted jointly, c is the better known.
+            found = with_population(
+                problem, start, known.evidence, known.elsewhere, calibration, Options(self.tolerance)
+            )
+        fit = ESTIMATORS[self.estimator](found.problem, found.parameters, self._options())
+        return _Run(found.problem, votes, fit, known, found.population, calibration)
+
+    def _by_the_paper(self, problem: Problem, separate: Votes, start: Parameters, known: Known) -> "_Run":
+        calibration = problem.calibration
+        if calibration.temperature:
+            if mixture_needed(problem.votes):
+                problem, start = _with_temperature(problem, start, known.fixed)
+            else:
                 start = replace(start, temperature=full(problem, start, Options()).parameters.temperature)
-            fit = paper(replace(problem, votes=separate), start, self._options())
-            return _Run(problem, separate, fit, known, None)
-        population = None
-        if self.prior_strength is None and not known.fixed.all():
-            found = with_population(problem, start, known.evidence, known.elsewhere, Options(self.tolerance))
-            problem, population, start = found.problem, found.population, found.parameters
-        return _Run(problem, votes, ESTIMATORS[self.estimator](problem, start, self._options()), known, population)
+        fit = paper(replace(problem, votes=separate), start, self._options())
+        return _Run(problem, separate, fit, known, None, calibration)
 
     def _prevalence(self, votes: Votes) -> bool:
         if self.prevalence is not None:
@@ -394,7 +405,8 @@ class AnnotatorReliability:
     @cached_property
     def _logit_variance(self) -> Array:
         """Variance of logit η by coin, shape [A, coins_]; found when first asked for."""
-        return logit_variance(self._last.problem, self._last.fit.parameters)
+        run = self._last
+        return logit_variance(replace(run.problem, calibration=run.calibration), run.fit.parameters)
 
     @cached_property
     def _coin_variance(self) -> Array:
@@ -468,6 +480,7 @@ class _Run:
         fit: where EM ended.
         known: what was known before.
         population: of the annotators, where it was estimated.
+        calibration: what is not known of (log c, b), whether EM estimated it or it was found before.
     """
 
     problem: Problem
@@ -475,6 +488,14 @@ class _Run:
     fit: Fit
     known: Known
     population: Population | None
+    calibration: CalibrationPrior
+
+
+def _with_temperature(problem: Problem, start: Parameters, fixed: Array) -> tuple[Problem, Parameters]:
+    """Return problem and start with c estimated before EM, every η integrated out."""
+    temperature = mixture_temperature(problem.votes, problem.calibration, start.eta[:, 0], fixed)
+    held = replace(problem, calibration=replace(problem.calibration, temperature=False))
+    return held, replace(start, temperature=temperature)
 
 
 def _described(population: Population) -> dict[str, Any]:

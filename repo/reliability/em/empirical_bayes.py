@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repo.reliability.em.algorithms import Options, Problem, full
+from repo.reliability.em.calibration import CalibrationPrior
 from repo.reliability.em.expectation import Parameters, log_odds
+from repo.reliability.em.information import logit_variance
 from repo.reliability.em.left_out import opinions
 from repo.reliability.em.population import (
     MOST_PEOPLE,
@@ -42,7 +44,12 @@ class Hierarchy:
 
 
 def with_population(
-    problem: Problem, start: Parameters, evidence: Array, elsewhere: Array, options: Options
+    problem: Problem,
+    start: Parameters,
+    evidence: Array,
+    elsewhere: Array,
+    calibration: CalibrationPrior,
+    options: Options,
 ) -> Hierarchy:
     """Estimate the population and return the problem with it as prior.
 
@@ -51,9 +58,10 @@ def with_population(
         start: where EM starts.
         evidence: pseudo-counts from before of every coin, shape [A, coins, 2].
         elsewhere: those of people without votes here, shape [B, coins, 2]; they belong to the population as well.
+        calibration: what is not known of (log c, b), whether EM estimates it or it was found before.
         options: of the EM runs.
     """
-    pooled = pooled_reliability(problem, start, evidence, options)
+    pooled, variance = pooled_reliability(problem, start, evidence, calibration, options)
     sample = _sample(np.flatnonzero(~problem.fixed))
     abroad = Likelihood.of(None, elsewhere[_sample(np.arange(len(elsewhere)))])
     counts = np.full_like(evidence, WEAK / 2 / problem.model.coins)
@@ -66,6 +74,7 @@ def with_population(
         population = fit_population(here.and_of(abroad), _center(parameters, problem.fixed))
         if not population.told_apart:
             population = replace(population, mean=pooled)
+        population = replace(population, pooled_variance=variance)
         before, counts = counts, np.broadcast_to(population.pseudo_counts(), evidence.shape)
         if _settled(before, counts):
             break
@@ -73,8 +82,13 @@ def with_population(
     return Hierarchy(problem, population, full(problem, parameters, options).parameters)
 
 
-def pooled_reliability(problem: Problem, start: Parameters, evidence: Array, options: Options) -> Array:
-    """Return level (and lean) of logit η if everybody but the pinned annotators were one person, shape [coins]."""
+def pooled_reliability(
+    problem: Problem, start: Parameters, evidence: Array, calibration: CalibrationPrior, options: Options
+) -> tuple[Array, float]:
+    """Return level (and lean) of logit η if everybody but the pinned annotators were one person, shape [coins].
+
+    Beside it the variance of the level, with what is not known of the calibration.
+    """
     votes, fixed = problem.votes, problem.fixed
     # Person 0 is everybody; pinned annotators stay themselves.
     person = np.where(fixed, np.cumsum(fixed), 0)  # [A]
@@ -85,8 +99,9 @@ def pooled_reliability(problem: Problem, start: Parameters, evidence: Array, opt
     prior = np.zeros((people, *evidence.shape[1:]))
     prior[0] = evidence[~fixed].sum(0)
     one = Problem.of(together, problem.model.coins, prior, np.arange(people) > 0, problem.calibration, problem.chunk)
-    found = full(one, replace(start, eta=eta), options).parameters.eta[0]
-    return _axes(log_odds(found))
+    found = full(one, replace(start, eta=eta), options).parameters
+    of_coins = logit_variance(replace(one, calibration=calibration), found)[0]
+    return _axes(log_odds(found.eta[0])), float(of_coins.sum()) / len(of_coins) ** 2
 
 
 def _axes(logit: Array) -> Array:

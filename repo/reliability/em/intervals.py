@@ -1,5 +1,6 @@
 """Intervals for the reliabilities, from the information about them and from the population they are drawn from."""
 
+from dataclasses import replace
 from statistics import NormalDist
 from typing import Any
 
@@ -69,7 +70,7 @@ def interval_with_population(
 
     free = np.flatnonzero(~problem.fixed)
     known = flattened(free[:: -(-len(free) // MOST_PEOPLE)]).and_of(Likelihood.of(None, evidence[1][:MOST_PEOPLE]))
-    population = fit_population(known, population.mean)
+    population = replace(fit_population(known, population.mean), pooled_variance=population.pooled_variance)
     result = np.repeat(eta[:, None], 2, 1)
     sharp = information[free] > SHARP**-2
     people = free[sharp]

@@ -118,6 +118,8 @@ class Population:
         told_apart: whether the votes say that people differ.
         candidates: what the level may be, with weights that sum to 1; the intervals take all of it into account.
         people: how many annotators it was learnt from.
+        pooled_precision: of the level, if everybody were alike and all labels were independent.
+        pooled_variance: of the same, with what the labels share.
     """
 
     mean: Array
@@ -125,6 +127,13 @@ class Population:
     told_apart: bool
     candidates: tuple[Candidate, ...] = ()
     people: int = 0
+    pooled_precision: float = np.inf
+    pooled_variance: float = 0.0
+
+    @property
+    def shared_variance(self) -> float:
+        """Return what is not known of the level because labels share a calibration, and one another's directions."""
+        return max(self.pooled_variance - 1 / self.pooled_precision, 0.0)
 
     @property
     def coins(self) -> int:
@@ -173,16 +182,17 @@ def fit_population(likelihood: Likelihood, start: Array) -> Population:
     people = len(likelihood.values)
     if len(start) == 1:
         level = fit_axis(likelihood.values, likelihood.axes[0], float(start[0]), LEVEL_PRIOR[0])
-        return Population(np.array([level.mean]), np.array([level.spread]), level.told_apart, level.candidates, people)
+        mean, spread = np.array([level.mean]), np.array([level.spread])
+        return Population(mean, spread, level.told_apart, level.candidates, people, level.pooled_precision)
     levels, leans = likelihood.axes
     largest = likelihood.values.max((1, 2), keepdims=True)
     relative = np.exp(likelihood.values - largest)  # [A, levels, leans]
-    level, lean = (Axis(float(mean), SPREAD_SCALE, True, ()) for mean in start)
+    level, lean = (Axis(float(mean), SPREAD_SCALE, True) for mean in start)
     for _ in range(TURNS):
         level = fit_axis(np.log(relative @ lean.on(leans) + TINY), levels, level.mean, LEVEL_PRIOR[0])
         lean = fit_axis(np.log(level.on(levels) @ relative + TINY), leans, lean.mean, 0.0)
     mean, spread = np.array([level.mean, lean.mean]), np.array([level.spread, lean.spread])
-    return Population(mean, spread, level.told_apart, level.candidates, people)
+    return Population(mean, spread, level.told_apart, level.candidates, people, level.pooled_precision)
 
 
 @dataclass(frozen=True)
@@ -192,7 +202,8 @@ class Axis:
     mean: float
     spread: float
     told_apart: bool
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[Candidate, ...] = ()
+    pooled_precision: float = np.inf
 
     def on(self, axis: Array) -> Array:
         """Return the distribution on grid points, shape [G]."""
@@ -227,9 +238,9 @@ def fit_axis(values: Array, axis: Array, start: float, center: float) -> Axis:
         if share > LEAST_WEIGHT
     )
     if not told_apart:
-        return Axis(found[0][0], POOLED, False, candidates)
+        return Axis(found[0][0], POOLED, False, candidates, found[0][1])
     means, likely = np.array([mean for mean, _, _ in found[1:]]), weight[1:] / weight[1:].sum()
-    return Axis(float(likely @ means), float(np.exp(likely @ np.log(SPREADS))), True, candidates)
+    return Axis(float(likely @ means), float(np.exp(likely @ np.log(SPREADS))), True, candidates, found[0][1])
 
 
 def _spread_prior() -> Array:
@@ -292,7 +303,8 @@ def log_density(population: Population, levels: Array, side: int = 0) -> Array:
     parts = []
     for part in population.candidates:
         mean, variance = _without_oneself(part, population.people)
-        mean, variance = mean + (lean if side == 0 else -lean), variance + part.spread**2 + spread**2
+        mean += lean if side == 0 else -lean
+        variance += part.spread**2 + spread**2 + population.shared_variance
         parts.append(np.log(part.weight) - 0.5 * ((levels - mean) ** 2 / variance + np.log(variance)))
     return _log_sum(np.stack(parts, -1))
 
