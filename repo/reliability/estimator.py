@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Collection, Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Literal
@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from repo.reliability.diagnostics import ReliabilityWarning, diagnose
-from repo.reliability.em.algorithms import Algorithm, Fit, Options, Problem, e_step, full
-from repo.reliability.em.by_batch import incremental, paper
+from repo.reliability.em.algorithms import Fit, Problem, e_step
 from repo.reliability.em.calibration import CalibrationPrior
 from repo.reliability.em.checks import pinned_values
-from repo.reliability.em.empirical_bayes import WEAK, with_population
+from repo.reliability.em.empirical_bayes import WEAK
 from repo.reliability.em.expectation import Expectation, Parameters
 from repo.reliability.em.information import logit_variance
 from repo.reliability.em.intervals import (
@@ -26,17 +25,14 @@ from repo.reliability.em.intervals import (
     variance_with_population,
 )
 from repo.reliability.em.left_out import judged_by_others, prediction_score
-from repo.reliability.em.mixture import mixture_temperature
-from repo.reliability.em.mixture import needed as mixture_needed
 from repo.reliability.em.population import Population
 from repo.reliability.em.votes import Votes, group_votes
-from repo.reliability.start import Known, known_before, where_em_starts
+from repo.reliability.fitting import ESTIMATORS, Asked, Fitted, fit_coins
+from repo.reliability.start import known_before
 from repo.reliability.state import ReliabilityState, next_state
 
 Array = NDArray[Any]
 
-
-ESTIMATORS: dict[str, Algorithm] = {"paper": paper, "full": full, "incremental": incremental}
 
 _COMPUTED_WHEN_ASKED = (
     "_logit_variance",
@@ -246,7 +242,7 @@ class AnnotatorReliability:
         if not 0 <= forgetting <= 1:
             raise ValueError(f"forgetting = {forgetting}: must be inside [0, 1]")
         state = None if prior_state is None else prior_state.faded(forgetting)
-        runs = [self._run(votes, separate, coins, state) for coins in self._coins(votes)]
+        runs = [fit_coins(self._asked, votes, separate, coins, state) for coins in self._coins(votes)]
         best = runs[0]
         if len(runs) == 2:
             # Of a vote alone on its comparison only its side can be predicted: that tells of positions, not of classes.
@@ -280,7 +276,7 @@ class AnnotatorReliability:
         counts = np.full((len(votes.annotators), 1, 2), WEAK / 2)
         problem = Problem.of(votes, 1, counts, known.fixed, CalibrationPrior.of(votes, False, False), self.chunk)
         eta = np.array([[reliability[identifier]] for identifier in votes.annotators])
-        self._publish(_Run(problem, votes, Fit(Parameters(eta), 0, True), known, None, problem.calibration), None)
+        self._publish(Fitted(problem, votes, Fit(Parameters(eta), 0, True), known, None, problem.calibration), None)
         return self
 
     def posterior(
@@ -317,56 +313,17 @@ class AnnotatorReliability:
         assert expectation.direction is not None
         return self._by_annotation(votes, expectation.direction)
 
+    @property
+    def _asked(self) -> Asked:
+        return Asked(**{option.name: getattr(self, option.name) for option in fields(Asked)})
+
     def _coins(self, votes: Votes) -> list[int]:
         """Return the coin models to try."""
         if self.coins != "auto":
             return [self.coins]
         return [1, 2] if votes.margin is None or votes.kinds == 4 else [1]
 
-    def _run(self, votes: Votes, separate: Votes, coins: int, state: ReliabilityState | None) -> "_Run":
-        """Run EM with one coin model; `separate` are the votes as "paper" wants them."""
-        known = known_before(votes.annotators, coins, self.pinned, self.initial, state)
-        calibration = CalibrationPrior.of(votes, self.calibrate, self._prevalence(votes))
-        strength, mean = self.prior_strength or 0.0, self.prior_mean or 0.5
-        counts = np.broadcast_to([strength * mean / coins, strength * (1 - mean) / coins], known.evidence.shape)
-        problem = Problem.of(votes, coins, known.evidence + counts, known.fixed, calibration, self.chunk)
-        start = where_em_starts(problem, known)
-        if self.estimator == "paper":
-            return self._by_the_paper(problem, separate, start, known)
-        alone = calibration.temperature and mixture_needed(votes)
-        first = _with_temperature(problem, start, known.fixed) if alone else (problem, start)
-        if self.prior_strength is not None or known.fixed.all():
-            return _Run(first[0], votes, ESTIMATORS[self.estimator](*first, self._options()), known, None, calibration)
-        learnt = known.evidence, known.elsewhere, calibration, Options(self.tolerance)
-        found = with_population(*first, *learnt)
-        if alone and not found.population.told_apart:
-            # One reliability for everybody drags no temperature along: fitted jointly, c is the better known.
-            found = with_population(
-                problem, start, known.evidence, known.elsewhere, calibration, Options(self.tolerance)
-            )
-        fit = ESTIMATORS[self.estimator](found.problem, found.parameters, self._options())
-        return _Run(found.problem, votes, fit, known, found.population, calibration)
-
-    def _by_the_paper(self, problem: Problem, separate: Votes, start: Parameters, known: Known) -> "_Run":
-        calibration = problem.calibration
-        if calibration.temperature:
-            if mixture_needed(problem.votes):
-                problem, start = _with_temperature(problem, start, known.fixed)
-            else:
-                start = replace(start, temperature=full(problem, start, Options()).parameters.temperature)
-        fit = paper(replace(problem, votes=separate), start, self._options())
-        return _Run(problem, separate, fit, known, None, calibration)
-
-    def _prevalence(self, votes: Votes) -> bool:
-        if self.prevalence is not None:
-            return self.prevalence
-        return votes.margin is None and (votes.start is not None or votes.gold is not None)
-
-    def _options(self) -> Options:
-        passes = self.max_iterations or (1 if self.estimator == "paper" else 1000)
-        return Options(self.tolerance, passes, self.batch_size, self.step_size)
-
-    def _publish(self, run: "_Run", state: ReliabilityState | None) -> None:
+    def _publish(self, run: Fitted, state: ReliabilityState | None) -> None:
         problem, votes, parameters = run.problem, run.problem.votes, run.fit.parameters
         if run.population is not None:
             parameters, expectation = judged_by_others(problem, parameters)
@@ -390,12 +347,12 @@ class AnnotatorReliability:
         self.iterations_, self.converged_ = run.fit.iterations, run.fit.converged
         self.population_ = None if run.population is None else _described(run.population)
         self.warnings_ = diagnose(
-            problem, run.known.evidence, run.fit, self._options(), self.reliability_, self.counts_
+            problem, run.known.evidence, run.fit, self._asked.options, self.reliability_, self.counts_
         )
         for message in self.warnings_:
             warnings.warn(message, ReliabilityWarning, stacklevel=3)
 
-    def _direction_of(self, judged: Votes, run: "_Run", expectation: Expectation) -> Array:
+    def _direction_of(self, judged: Votes, run: Fitted, expectation: Expectation) -> Array:
         """Return q for the votes as they are judged: by comparison, or by the paper each on its own."""
         if judged is not run.problem.votes:
             expectation = e_step(replace(run.problem, votes=judged), run.fit.parameters, keep_direction=True)
@@ -468,34 +425,6 @@ class AnnotatorReliability:
     def _by_annotation(votes: Votes, direction: Array) -> Array:
         q = direction if votes.start is None else np.repeat(direction, votes.group_sizes())
         return votes.in_input_order(np.where(votes.code % 2 == 1, q, 1 - q))
-
-
-@dataclass(frozen=True)
-class _Run:
-    """EM with one coin model.
-
-    Attributes:
-        problem: votes grouped by comparison; its prior is what the state knows plus the population's.
-        judged: the votes as posteriors see them: by comparison, or by the paper each on its own.
-        fit: where EM ended.
-        known: what was known before.
-        population: of the annotators, where it was estimated.
-        calibration: what is not known of (log c, b), whether EM estimated it or it was found before.
-    """
-
-    problem: Problem
-    judged: Votes
-    fit: Fit
-    known: Known
-    population: Population | None
-    calibration: CalibrationPrior
-
-
-def _with_temperature(problem: Problem, start: Parameters, fixed: Array) -> tuple[Problem, Parameters]:
-    """Return problem and start with c estimated before EM, every η integrated out."""
-    temperature = mixture_temperature(problem.votes, problem.calibration, start.eta[:, 0], fixed)
-    held = replace(problem, calibration=replace(problem.calibration, temperature=False))
-    return held, replace(start, temperature=temperature)
 
 
 def _described(population: Population) -> dict[str, Any]:

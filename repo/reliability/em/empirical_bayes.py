@@ -66,12 +66,15 @@ def with_population(
     abroad = Likelihood.of(None, elsewhere[_sample(np.arange(len(elsewhere)))])
     counts = np.full_like(evidence, WEAK / 2 / problem.model.coins)
     rough = replace(options, tolerance=max(options.tolerance, ROUGH))
-    parameters = start
+    parameters, pooled_before, differ = start, False, False
     for _ in range(ROUNDS):
         problem = replace(problem, prior=evidence + counts)
         parameters = full(problem, parameters, rough).parameters
         here = Likelihood.of(opinions(problem, parameters, OPINIONS, sample), evidence[sample])
-        population = fit_population(here.and_of(abroad), _center(parameters, problem.fixed))
+        population = fit_population(here.and_of(abroad), _center(parameters, problem.fixed), differ)
+        # With the pooled value for everybody, the labels contradict it: from now on people differ.
+        differ = differ or (pooled_before and population.told_apart)
+        pooled_before = not population.told_apart
         if not population.told_apart:
             population = replace(population, mean=pooled)
         population = replace(population, pooled_variance=variance)

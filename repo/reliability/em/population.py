@@ -170,7 +170,7 @@ def _moments(mean: Array, sd: Array) -> tuple[Array, Array]:
     return average, np.sqrt(np.maximum(variance, 1e-300))
 
 
-def fit_population(likelihood: Likelihood, start: Array) -> Population:
+def fit_population(likelihood: Likelihood, start: Array, differ: bool = False) -> Population:
     """Return mean and spread of highest evidence, and how probable others are.
 
     Two coins: level and lean in turn, the other one integrated out.
@@ -178,10 +178,11 @@ def fit_population(likelihood: Likelihood, start: Array) -> Population:
     Args:
         likelihood: of the annotators to learn from (pinned ones left out).
         start: level (and lean) to search from.
+        differ: people are known to differ in their level.
     """
     people = len(likelihood.values)
     if len(start) == 1:
-        level = fit_axis(likelihood.values, likelihood.axes[0], float(start[0]), LEVEL_PRIOR[0])
+        level = fit_axis(likelihood.values, likelihood.axes[0], float(start[0]), LEVEL_PRIOR[0], differ)
         mean, spread = np.array([level.mean]), np.array([level.spread])
         return Population(mean, spread, level.told_apart, level.candidates, people, level.pooled_precision)
     levels, leans = likelihood.axes
@@ -189,7 +190,7 @@ def fit_population(likelihood: Likelihood, start: Array) -> Population:
     relative = np.exp(likelihood.values - largest)  # [A, levels, leans]
     level, lean = (Axis(float(mean), SPREAD_SCALE, True) for mean in start)
     for _ in range(TURNS):
-        level = fit_axis(np.log(relative @ lean.on(leans) + TINY), levels, level.mean, LEVEL_PRIOR[0])
+        level = fit_axis(np.log(relative @ lean.on(leans) + TINY), levels, level.mean, LEVEL_PRIOR[0], differ)
         lean = fit_axis(np.log(level.on(levels) @ relative + TINY), leans, lean.mean, 0.0)
     mean, spread = np.array([level.mean, lean.mean]), np.array([level.spread, lean.spread])
     return Population(mean, spread, level.told_apart, level.candidates, people, level.pooled_precision)
@@ -216,7 +217,7 @@ def _on_grid(axis: Array, mean: float, spread: float) -> Array:
     return np.asarray(density / density.sum())
 
 
-def fit_axis(values: Array, axis: Array, start: float, center: float) -> Axis:
+def fit_axis(values: Array, axis: Array, start: float, center: float, differ: bool = False) -> Axis:
     """Return mean and spread along one axis.
 
     Args:
@@ -224,13 +225,14 @@ def fit_axis(values: Array, axis: Array, start: float, center: float) -> Axis:
         axis: grid, shape [G].
         start: where to search from.
         center: of the mean's prior.
+        differ: people are known to differ.
     """
     evidence = _Evidence(values, axis, center)
     tried = (POOLED, *SPREADS)
     found = [evidence.best_mean(start, spread) for spread in tried]
     heights = np.array([value for _, _, value in found])
     likelihoods, prior = np.exp(heights - heights.max()), _spread_prior()
-    told_apart = bool(np.average(likelihoods[1:], weights=prior[1:]) > likelihoods[0])
+    told_apart = differ or bool(np.average(likelihoods[1:], weights=prior[1:]) > likelihoods[0])
     weight = likelihoods * prior / (likelihoods * prior).sum()
     candidates = tuple(
         Candidate(mean, spread, precision, float(share))

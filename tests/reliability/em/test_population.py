@@ -89,6 +89,21 @@ def test_every_reliability_lies_inside_its_interval(seed: int, mean: float, sd: 
     assert (model.reliability_ <= model.interval_[:, 1]).all()
 
 
+def test_people_are_not_pooled_where_the_pooled_value_contradicts_itself() -> None:
+    """Told apart at the pooled value, not told apart at their own: pooling and parting in turn must end in parting."""
+    random = np.random.default_rng(181)
+    eta = np.clip(random.normal(0.75, 0.1875, 12), 0.05, 0.99)
+    annotator = np.repeat(np.arange(12), 26)
+    random.shuffle(annotator)
+    comparison = np.arange(len(annotator)) % (len(annotator) // 3)
+    truth = np.where(random.random(len(annotator)) < 0.5, 1, -1)
+    label = np.where(random.random(len(annotator)) < eta[annotator], truth[comparison], -truth[comparison])
+    model = AnnotatorReliability(coins=1).fit(annotator, label, comparison)
+    assert model.population_ is not None
+    assert model.population_["told_apart"]
+    assert np.corrcoef(model.reliability_, eta)[0, 1] > 0.8
+
+
 def test_few_labels_are_drawn_to_the_others() -> None:
     random = np.random.default_rng(4)
     annotator = np.concatenate([np.repeat(np.arange(20), 60), [20, 20]])
