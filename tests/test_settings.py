@@ -60,3 +60,14 @@ def test_a_mistake_names_its_key_and_a_remedy(tmp_path: Path, text: str, overrid
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.yaml"):
         load_settings(tmp_path / "nowhere.yaml")
+
+
+def test_ids_that_look_like_numbers_are_text_as_in_annotations() -> None:
+    settings = load_settings(None, ["reliability.pinned={7: 0.9, ann: 0.8}"])
+    assert settings.reliability.pinned == {"7": 0.9, "ann": 0.8}
+
+
+def test_a_number_or_a_word_is_named_by_its_key_alone() -> None:
+    with pytest.raises(UserError, match=r"reliability\.prior_strength = -1: input should be greater") as caught:
+        load_settings(None, ["reliability.prior_strength=-1"])
+    assert "constrained" not in str(caught.value)

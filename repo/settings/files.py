@@ -81,7 +81,9 @@ def _explain(error: ValidationError, source: str) -> UserError:
     known = [name for name, _ in leaves(Settings())] + list(Settings.model_fields)
     lines, remedies = [], []
     for issue in error.errors():
-        name = ".".join(str(part) for part in issue["loc"] if part not in ("float", "bool", "literal['auto']"))
+        name = ".".join(
+            str(part) for part in issue["loc"] if part not in ("float", "constrained-float", "bool", "literal['auto']")
+        )
         if issue["type"] == "extra_forbidden":
             lines.append(f"{source}: unknown setting '{name}'")
             near = difflib.get_close_matches(name, known, n=1)

@@ -2,6 +2,7 @@
 
 import re
 
+import pandas as pd
 import pytest
 from reporting_examples import (
     HOSTILE,
@@ -41,6 +42,25 @@ def test_who_cannot_be_told_from_a_coin_or_is_known_only_roughly_is_said_to_be()
         line = rf"{entry['annotator_id']} 0\.\d\d‡? (cannot be told from a coin|known only roughly)?"
         assert (re.search(line, text)[1] or "") == said.get(kind, "")
     assert re.search(r"\d annotators? of 10 cannot be told from a coin: the interval contains ½", text)
+
+
+def test_annotators_in_general_are_described_and_who_is_mostly_known_by_them_is_marked():
+    many = simulated_labels(400, truth=dict.fromkeys((f"regular-{i}" for i in range(8)), 0.7) | {"good": 0.95})
+    rare = simulated_labels(3, truth={"rare": 0.8}, per_comparison=1).assign(comparison_id=["r0", "r1", "r2"])
+    report = build_report(trained_inputs(pd.concat([many, rare], ignore_index=True)))
+    text = text_of(report.html)
+    found = report.reliability["population"]
+    shares = {entry["annotator_id"]: entry["population_share"] for entry in report.reliability["annotators"]}
+    assert found["told_apart"]
+    assert f"Annotators in general have a reliability of {found['mean']:.2f}" in text
+    assert shares["rare"] > 0.5 > shares["good"]
+    assert re.search(r"rare 0\.\d\d‡", text)
+    assert not re.search(r"good 0\.\d\d‡", text)
+
+
+def test_where_people_cannot_be_told_apart_the_common_value_is_said():
+    text = text_of(build_report(trained_inputs(simulated_labels(300, truth=dict.fromkeys("abcdef", 0.8)))).html)
+    assert re.search(r"do not tell one annotator from another: everybody gets the common value of 0\.\d\d", text)
 
 
 def test_nobody_is_named_where_all_intervals_overlap():
