@@ -157,6 +157,40 @@ def test_gold_turns_a_crowd_that_is_mostly_wrong(command: Command, tmp_path: Pat
     assert read_json(tmp_path / "anchored/reliability.json")["anchors"]["gold_comparisons"] == 30
 
 
+def test_gold_counts_beside_the_state_of_strangers(command: Command, tmp_path: Path) -> None:
+    truth = write_crowd(tmp_path / "crowd.csv")
+    frame = pd.read_csv("crowd.csv", dtype=str)
+    frame.assign(worker="stranger-" + frame["worker"]).to_csv("strangers.csv", index=False)
+    frame["label"] = np.where(frame["label"] == "1", "0", "1")
+    frame.to_csv("wrong.csv", index=False)
+    pd.DataFrame({"item": list(truth), "truth": list(truth.values())})[:6].to_csv("truth.csv", index=False)
+    command("--annotations", "strangers.csv", "--output", "earlier")
+    state = ("--prior-state", "earlier/reliability_state.json")
+    command("--annotations", "wrong.csv", "--gold", "truth.csv", *state, "--output", "anchored")
+    answers = [str(answer) for answer in truth.values()]
+    given = [row["label"] for row in read_labels(tmp_path / "anchored")]
+    assert np.mean([label == answer for label, answer in zip(given, answers, strict=True)]) > 0.9
+    assert read_json(tmp_path / "anchored/reliability.json")["prior"]["annotators"] == 5
+
+
+def test_one_label_each_gives_everybody_the_common_value(command: Command, tmp_path: Path) -> None:
+    random = np.random.default_rng(6)
+    truth = random.integers(2, size=120)
+    rows = [
+        (task, f"p{task}-{k}", answer if random.random() < 0.85 else 1 - answer)
+        for task, answer in enumerate(truth)
+        for k in range(5)
+    ]
+    pd.DataFrame(rows, columns=["task", "worker", "label"]).to_csv("crowd.csv", index=False)
+    done = command("--annotations", "crowd.csv", "--output", "out")
+    assert "do not tell annotators apart: everybody gets the common value 0.8" in done.output
+    found = read_json(tmp_path / "out/reliability.json")
+    assert not found["population"]["told_apart"]
+    values = [row["reliability"] for row in found["annotators"]]
+    assert max(values) - min(values) < 1e-3
+    assert abs(np.mean(values) - 0.85) < 0.04
+
+
 def test_the_annotations_own_gold_is_an_anchor_only_when_asked(command: Command, tmp_path: Path) -> None:
     rows = list(simulate(SimulationSettings(comparisons=12, prompts=6)))
     write_jsonl(tmp_path / "votes.jsonl", rows)
