@@ -84,11 +84,13 @@ class Measured:
         coins: of our fit.
         skill_error: mean error of workers' skills: ours by the mean posterior of their labels, which has no prior, as
             crowd-kit's has none; ours by η; and crowd-kit's OneCoinDawidSkene.
+        coverage: share of workers whose interval holds their share of right labels.
     """
 
     accuracy: dict[str, float]
     coins: int
     skill_error: dict[str, float]
+    coverage: float
 
 
 def measure(name: str, models: dict[str, Callable[[], Any]]) -> Measured:
@@ -109,7 +111,16 @@ def measure(name: str, models: dict[str, Callable[[], Any]]) -> Measured:
         {method: accuracy(chosen, gold) for method, chosen in labelled.items()},
         ours.coins_,
         {method: float(np.abs(skill - true_skills).mean()) for method, skill in found.items()},
+        covered(ours, true_skills),
     )
+
+
+def covered(fitted: AnnotatorReliability, true_skills: "pd.Series[Any]") -> float:
+    """Return the share of workers whose interval holds their share of right labels, of those with gold tasks."""
+    shares = true_skills.reindex(fitted.annotators_).to_numpy()
+    low, high = fitted.interval_.T
+    known = ~np.isnan(shares)
+    return float(((low <= shares) & (shares <= high))[known].mean())
 
 
 def rows(quick: bool = False) -> list[Row]:
@@ -138,6 +149,7 @@ def _on_set(name: str, found: Measured, quick: bool) -> list[Row]:
         Row(what, f"≥ {best - NEAR:.4f}", ours, ours >= best - NEAR),
         Row(skill, f"< {one_coin:.4f}", error, error < one_coin),
         Row(f"{name}: the same by η, which has a prior", "", found.skill_error["η"], None),
+        Row(f"{name}: workers whose 90 % interval holds their share of right labels", "", found.coverage, None),
     ]
 
 

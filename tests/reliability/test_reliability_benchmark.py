@@ -55,7 +55,7 @@ def test_what_was_not_measured_is_missed_except_in_the_quick_form(
 
 
 def test_the_crowd_sets_without_peers_are_missed() -> None:
-    measured = crowd.Measured({"ours": 0.9}, 1, {"posterior": 0.1, "η": 0.1})
+    measured = crowd.Measured({"ours": 0.9}, 1, {"posterior": 0.1, "η": 0.1}, 0.9)
     rows = [*crowd._on_set("rte", measured, False), crowd._mean([measured], False), *crowd.speed({}, False)]
     assert [row.ok for row in rows] == [False, False, False]
 
@@ -63,12 +63,12 @@ def test_the_crowd_sets_without_peers_are_missed() -> None:
 def test_one_default_is_judged_against_every_single_method() -> None:
     errors = {"posterior": 0.1, "η": 0.1, crowd.ONE_COIN: 0.2}
     sets = [
-        crowd.Measured({"ours": 0.9, "GLAD": 0.895}, 1, errors),
-        crowd.Measured({"ours": 0.8, "GLAD": 0.81}, 1, errors),
+        crowd.Measured({"ours": 0.9, "GLAD": 0.895}, 1, errors, 0.9),
+        crowd.Measured({"ours": 0.8, "GLAD": 0.81}, 1, errors, 0.9),
     ]
     assert not crowd._mean(sets, False).ok
     assert crowd._on_set("near the best", sets[1], False)[0].ok
-    far = crowd.Measured({"ours": 0.8, "GLAD": 0.82}, 1, errors)
+    far = crowd.Measured({"ours": 0.8, "GLAD": 0.82}, 1, errors, 0.9)
     assert not crowd._on_set("far from it", far, False)[0].ok
 
 
