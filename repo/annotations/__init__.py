@@ -1,1 +1,1 @@
-"""What people said: reading, validating, splitting and simulating annotations. Leans on nothing of ours."""
+"""What people said: reading, validating, splitting, simulating. Leans on settings, errors and files only."""

@@ -1,6 +1,7 @@
 """The state file: what comes back is what was saved, and nothing else is taken for one."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,21 @@ STATE = ReliabilityState(
 def test_a_state_survives_its_file(tmp_path: Path) -> None:
     STATE.save(tmp_path / "state.json")
     assert ReliabilityState.load(tmp_path / "state.json") == STATE
+
+
+def test_a_state_without_a_population_is_still_read(tmp_path: Path) -> None:
+    """Schema 1 had none."""
+    path = saved(tmp_path, schema_version=1)
+    values = json.loads(path.read_text())
+    del values["population"]
+    path.write_text(json.dumps(values))
+    assert ReliabilityState.load(path) == STATE
+
+
+def test_the_population_survives_the_file(tmp_path: Path) -> None:
+    with_population = replace(STATE, mean=0.8, sd=0.1)
+    with_population.save(tmp_path / "state.json")
+    assert ReliabilityState.load(tmp_path / "state.json") == with_population
 
 
 def test_ids_that_json_cannot_keep_are_refused(tmp_path: Path) -> None:
@@ -43,6 +59,7 @@ def saved(tmp_path: Path, **changes: Any) -> Path:
         ({"coins": 3}, "damaged reliability state"),
         ({"annotators": [{"annotator": "a", "right": [-1], "wrong": [0], "labels": 1}]}, "damaged"),
         ({"annotators": [{"annotator": "a"}]}, "damaged"),
+        ({"population": {"mean": 1.5, "sd": 0.1}}, "damaged"),
         ({"calibration": {"temperature": 0, "intercept": 0}}, "damaged"),
     ],
 )
