@@ -56,10 +56,8 @@ def left_out(problem: Problem, parameters: Parameters) -> Iterator[LeftOut]:
         own = block.by_vote(block.sizes > 1) if block.start is not None else np.zeros(len(q), bool)
         own &= ~problem.fixed[block.code // votes.kinds]
         chances = [_probability(problem, parameters, block, q, own, right, tosses, direction) for direction in (+1, -1)]
-        evidence = np.log(chances[0]) - np.log(chances[1])
-        if block.weight is not None:
-            evidence = evidence * block.weight
-        logit = prior + block.by_comparison(evidence.copy())  # [m]
+        evidence = np.log(chances[0]) - np.log(chances[1])  # [n]
+        logit = prior + block.by_comparison(evidence)  # [m]; weighs the evidence
         others = block.by_vote(logit) - evidence
         if block.gold is not None:
             gold = block.by_vote(block.gold)

@@ -1,0 +1,47 @@
+"""Every vote judged by the others: compared with taking it out by hand."""
+
+import numpy as np
+import pytest
+from reliability_examples import world
+
+from repo.reliability.em.algorithms import Options, Problem, full
+from repo.reliability.em.calibration import CalibrationPrior
+from repo.reliability.em.expectation import Parameters
+from repo.reliability.em.left_out import left_out, prediction_score
+from repo.reliability.em.votes import group_votes
+
+STRENGTH = 2.0
+
+
+def fitted(weight: np.ndarray) -> tuple[Problem, Parameters, dict[str, np.ndarray]]:
+    w = world(1, annotators=5, comparisons=30)
+    arrays = w.arrays("comparison", "margin")
+    votes = group_votes(**arrays, weight=weight)
+    prior = np.full((5, 1, 2), STRENGTH / 2)
+    problem = Problem.of(votes, 1, prior, np.zeros(5, bool), CalibrationPrior(False, False), None)
+    return problem, full(problem, Parameters(np.full((5, 1), 0.9)), Options(1e-10)).parameters, arrays
+
+
+@pytest.mark.parametrize("weights", ["ones", "halves and wholes"])
+def test_a_vote_and_its_share_are_taken_out(weights: str) -> None:
+    size = 90
+    weight = np.ones(size) if weights == "ones" else np.where(np.arange(size) % 3 == 0, 0.5, 1.0)
+    problem, parameters, arrays = fitted(weight)
+    (part,) = left_out(problem, parameters)
+    annotator, label, comparison, margin = (arrays[n] for n in ("annotator", "label", "comparison", "margin"))
+    eta = parameters.eta[annotator, 0]
+    evidence = weight * label * np.log(eta / (1 - eta))
+    logit = np.bincount(comparison, evidence) + margin[::3]
+    q = 1 / (1 + np.exp(-logit[comparison]))
+    w = np.where(label > 0, q, 1 - q)
+    right, number = np.bincount(annotator, weight * w), np.bincount(annotator, weight)
+    own = (right[annotator] - weight * w + STRENGTH / 2) / (number[annotator] - weight + STRENGTH)
+    own_evidence = weight * label * np.log(own / (1 - own))
+    total = np.bincount(comparison, own_evidence) + margin[::3]
+    np.testing.assert_allclose(part.first, np.where(label > 0, own, 1 - own), atol=1e-9)
+    np.testing.assert_allclose(part.direction, 1 / (1 + np.exp(-total)), atol=1e-9)
+    np.testing.assert_allclose(part.others, total[comparison] - own_evidence, atol=1e-8)
+    p = 1 / (1 + np.exp(-part.others))
+    chance = p * part.first + (1 - p) * part.second
+    score = prediction_score(problem, parameters, lone_votes=True)
+    np.testing.assert_allclose(score.by_comparison, np.bincount(comparison, weight * np.log(chance)), atol=1e-9)
