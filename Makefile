@@ -20,7 +20,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY)  ## Simulate noisy annotations, train, report, evaluate and promote (about 3 minutes)
+demo: $(READY)  ## Simulate noisy annotations, train, report, evaluate and promote (one to three minutes)
 	$(BIN)/repo-pipeline demo
 
 test: $(READY)  ## Run the test suite

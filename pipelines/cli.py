@@ -53,7 +53,7 @@ def main() -> None:
 
     \b
     Start here:
-      repo-pipeline demo                            simulated annotations, three minutes
+      repo-pipeline demo                            simulated annotations, one to three minutes
       repo-pipeline run --data votes.jsonl          your own annotations
       repo-pipeline models                          what was trained, and which one is champion
       repo-pipeline ui                              MLflow's own pages on all of it

@@ -74,7 +74,7 @@ def by_side(fitted: AnnotatorReliability, visible: pd.DataFrame, hidden: pd.Data
     eta = fitted.eta_ if fitted.coins_ == 2 else fitted.reliability_[:, None]
     labels = visible["annotator"].value_counts().reindex(fitted.annotators_)
     unseen = np.average(eta, axis=0, weights=labels)
-    if population := getattr(fitted, "population_", None):
+    if population := fitted.population_:
         leaning = population.get("first_preference", 0.0)
         unseen = population["mean"] + leaning * np.array([1.0, -1.0])[: eta.shape[1]]
     found = pd.Index(fitted.annotators_).get_indexer(pd.Index(hidden["annotator"]))

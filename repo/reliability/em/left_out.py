@@ -119,10 +119,9 @@ def judged_by_others(problem: Problem, parameters: Parameters) -> tuple[Paramete
 
 @dataclass(frozen=True)
 class Score:
-    """How well each vote is predicted by the others: log-likelihood by comparison, shape [M], and how many votes."""
+    """How well each vote is predicted by the others: log-likelihood by comparison, shape [M]."""
 
     by_comparison: Array
-    votes: float
 
     def better_than(self, other: "Score") -> bool:
         """Whether this one predicts better, by more than the standard error over comparisons."""
@@ -140,7 +139,6 @@ def prediction_score(problem: Problem, parameters: Parameters, lone_votes: bool)
             which means something where that is a displayed position, and nothing where it is a class of unknown share.
     """
     scores = np.zeros(problem.votes.comparison_count)
-    count = 0.0
     for part in left_out(problem, parameters):
         q = 1 / (1 + np.exp(-np.clip(part.others, -500, 500)))
         value = np.log(q * part.first + (1 - q) * part.second)
@@ -151,16 +149,7 @@ def prediction_score(problem: Problem, parameters: Parameters, lone_votes: bool)
             counted = np.where(alone, 0.0, counted)
         value = value * counted
         scores[part.begin : part.end] = value if block.start is None else np.add.reduceat(value, block.start)
-        count += float(counted.sum())
-    return Score(scores, count)
-
-
-def known_weight(problem: Problem, parameters: Parameters) -> float:
-    """Return Σ (2p₋ᵢ − 1)²: how many labels known for certain the others' opinions on every vote are worth."""
-    total = 0.0
-    for part in left_out(problem, parameters):
-        total += float((np.tanh(np.clip(part.others, -500, 500) / 2) ** 2).sum())
-    return total
+    return Score(scores)
 
 
 def opinions(problem: Problem, parameters: Parameters, edges: Array, people: Array) -> Array:
