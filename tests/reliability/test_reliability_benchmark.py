@@ -74,7 +74,7 @@ def test_one_default_is_judged_against_every_single_method() -> None:
 
 def fitted(**attributes: Any) -> Any:
     """A fit of two people and two comparisons."""
-    return SimpleNamespace(annotators_=["ann", "bob"], comparisons_=np.array([1, 2]), **attributes)
+    return SimpleNamespace(population_=None, annotators_=["ann", "bob"], comparisons_=np.array([1, 2]), **attributes)
 
 
 def test_hidden_votes_are_predicted_by_the_coin_of_the_side() -> None:
