@@ -1,4 +1,4 @@
-"""Score candidate, base and champion on the same held-out annotations."""
+"""Candidate, base and champion sit the model line's exam; the first run of a line makes it."""
 
 from kfp.dsl import Artifact, Dataset, Input, Markdown, Metrics, Model, Output
 
@@ -31,12 +31,13 @@ def evaluate(
     from pathlib import Path
 
     import repo
-    from repo.annotations.splitting import load_split
     from repo.console import say
     from repo.evaluation.summary import flat_metrics, one_line, to_markdown
-    from repo.files import write_json, write_text
+    from repo.files import read_json, write_json, write_text
     from repo.settings import settings_from_json
-    from repo.tracking.handover import fetch, read_pointer, write_pointer
+    from repo.tracking.exams import exam_of
+    from repo.tracking.handover import fetch, figures_metadata, read_pointer, write_pointer
+    from repo.tracking.models import RELIABILITY_FILE
     from repo.tracking.policies import champion_source, policy_source
     from repo.tracking.registry import champion
     from repo.tracking.runs import step_run
@@ -48,17 +49,18 @@ def evaluate(
         current = champion(chosen.registry.model)
         if current:
             policies["champion"] = champion_source(current)
-        split = load_split(fetch(read_pointer(parts.path)))
-        result = repo.evaluate(split.held_out, policies, chosen, split.by)
-        write_json(Path(directory, "evaluation.json"), result)
+        reliability = read_json(Path(candidate.path).parent / RELIABILITY_FILE)
+        exam, address = exam_of(run, fetch(read_pointer(parts.path)), reliability, Path(directory))
+        result = {**repo.evaluate(exam, policies, chosen), "exam": address.metadata}
+        write_json(Path(directory, "evaluation/evaluation.json"), result)
         markdown = to_markdown(result, current.version if current else "")
-        write_text(Path(directory, "evaluation.md"), markdown)
+        write_text(Path(directory, "evaluation/evaluation.md"), markdown)
         write_text(Path(summary.path), markdown)
-        pointer = run.publish(Path(directory), "evaluation")
+        pointer = run.publish(Path(directory, "evaluation"), "evaluation")
         write_pointer(pointer, evaluation.path)
-        evaluation.metadata.update(pointer.metadata)
+        evaluation.metadata.update(pointer.metadata | {"exam": address.mlflow_uri})
         figures = flat_metrics(result)
         run.log_metrics(figures)
-        metrics.metadata.update(figures)
+        metrics.metadata.update(figures_metadata(figures))
         say(one_line(result))
         return current.version if current else ""

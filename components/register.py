@@ -9,6 +9,7 @@ from components.step import step
 def register(
     run_id: str,
     settings: str,
+    data: str,
     policy: Input[Model],
     evaluation: Input[Artifact],
     verdict: Input[Artifact],
@@ -18,21 +19,23 @@ def register(
     Args:
         run_id: parent MLflow run.
         settings: all settings as JSON.
+        data: where the annotations came from: a model of 'simulated' ones never replaces one of real ones.
         policy: pointer to the candidate.
         evaluation: pointer to evaluation.json.
         verdict: pointer to verdict.json.
     """
+    from repo.annotations.simulation import is_simulated
     from repo.console import say
     from repo.files import read_json, text_digest
     from repo.settings import settings_from_json
-    from repo.tracking.handover import fetch, read_pointer
-    from repo.tracking.policies import model_metadata
+    from repo.tracking.handover import Pointer, fetch, read_pointer
+    from repo.tracking.policies import registered_metadata
     from repo.tracking.registry import register_version, version_tags
     from repo.tracking.runs import step_run
 
     with step_run(run_id, "register") as run:
         pointer = read_pointer(policy.path)
-        metadata = model_metadata(fetch(pointer))
+        metadata = registered_metadata(pointer)
         figures = read_json(fetch(read_pointer(evaluation.path)) / "evaluation.json")
         decided = read_json(fetch(read_pointer(verdict.path)) / "verdict.json")
         name = settings_from_json(settings).registry.model
@@ -47,6 +50,8 @@ def register(
             verdict=decided["decision"],
             reasons=decided["reasons"],
             run_id=run_id,
+            exam=Pointer(**figures["exam"]),
+            simulated=is_simulated(data),
         )
         version = register_version(pointer, name, tags)
         run.set_tags({"model_version": version})

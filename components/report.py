@@ -33,7 +33,7 @@ def report(
     from repo.files import write_text
     from repo.reporting.report import build_report, report_inputs, write_report
     from repo.settings import settings_from_json
-    from repo.tracking.handover import fetch, read_pointer, write_pointer
+    from repo.tracking.handover import fetch, figures_metadata, read_pointer, write_pointer
     from repo.tracking.runs import step_run
 
     with step_run(run_id, "report") as run, tempfile.TemporaryDirectory() as directory:
@@ -50,6 +50,6 @@ def report(
             "doubtful_labels": float(len(made.doubtful)),
         }
         run.log_metrics(figures)
-        metrics.metadata.update(figures)
+        metrics.metadata.update(figures_metadata(figures))
         mean = figures["mean_reliability"]
         say(f"{len(values):,} annotators, mean reliability {mean:.3f}; {len(made.doubtful):,} doubtful labels")

@@ -31,7 +31,7 @@ def train(
     from repo.annotations.splitting import load_split
     from repo.console import Milestones, say
     from repo.settings import settings_from_json
-    from repo.tracking.handover import fetch, read_pointer, write_pointer
+    from repo.tracking.handover import fetch, figures_metadata, read_pointer, write_pointer
     from repo.tracking.models import log_policy
     from repo.tracking.policies import policy_details, prior_state_of
     from repo.tracking.runs import step_run
@@ -53,7 +53,7 @@ def train(
         name = chosen.registry.model
         details = policy_details(result.summary, record, name, parts.metadata["data_digest"])
         model = log_policy(run, result.policy, name, result.reliability, details, result.state)
-        metrics.metadata.update(result.history[-1])
+        metrics.metadata.update(figures_metadata(result.history[-1]))
         for artifact, pointer in ((policy, model), (training, record)):
             write_pointer(pointer, artifact.path)
             artifact.metadata.update(pointer.metadata)

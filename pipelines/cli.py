@@ -10,6 +10,9 @@ import click
 
 from repo.errors import UserError
 
+DEMO = "repo-demo"
+"""The demo's experiment and registered model: a toy never stands where a real policy does."""
+
 
 class _Commands(click.Group):
     """Shows a user's mistake as text with a remedy, exit code 1."""
@@ -67,12 +70,15 @@ def main() -> None:
 def demo(store: Path | None, overrides: tuple[str, ...], verbose: bool) -> None:
     """Run everything on simulated annotations whose truth is known.
 
+    Runs and models go to an experiment and a registered model of their own, both called repo-demo.
+
     \b
     Examples:
       repo-pipeline demo
       repo-pipeline demo --set train.loss=simpo --set reliability.initial=0.8
     """
-    _run("simulated", None, overrides, store, verbose)
+    own = (f"registry.experiment={DEMO}", f"registry.model={DEMO}")
+    _run("simulated", None, (*own, *overrides), store, verbose)
 
 
 @main.command()
@@ -212,10 +218,13 @@ def models(store: Path | None, model: str | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from pipelines.summary import models_table
-    from repo.tracking.registry import list_models
+    from repo.tracking.registry import list_models, model_names
 
     infos = list_models(name)
-    click.echo(json.dumps([asdict(info) for info in infos], indent=2) if as_json else models_table(name, infos))
+    if as_json:
+        click.echo(json.dumps([asdict(info) for info in infos], indent=2))
+    else:
+        click.echo(models_table(name, infos, [] if infos else model_names()))
 
 
 @main.command()

@@ -48,7 +48,11 @@ def run_training(data: str, settings: Settings, store: Store | Server, scratch: 
     """
     store.open_experiment(settings.registry.experiment)
     os.environ.update(store.environment())
+    from repo.annotations.simulation import is_simulated
+    from repo.tracking.registry import check_line
     from repo.tracking.runs import PIPELINE_RUN, close_parent, find_run
+
+    check_line(settings.registry.model, is_simulated(data))
 
     name = f"{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
     log = scratch / "logs" / f"{name}.log"

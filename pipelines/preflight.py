@@ -1,7 +1,7 @@
 """Mistakes that can be told before a store is made or a step is started."""
 
 from repo.annotations.reading.sources import expand_sources
-from repo.annotations.simulation import SOURCE
+from repo.annotations.simulation import is_simulated
 from repo.settings import Settings
 
 
@@ -11,7 +11,7 @@ def check(data: str, settings: Settings) -> None:
     Raises:
         UserError: one of them does not, or a pseudonym key is missing.
     """
-    if data != SOURCE:
+    if not is_simulated(data):
         expand_sources(data)
     # The cheap checks come first: what follows imports pandas and torch.
     if settings.data.pseudonymise:

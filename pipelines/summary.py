@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repo.annotations.simulation import SOURCE
+from repo.annotations.simulation import is_simulated
 from repo.files import read_json
 from repo.reporting.text import interval, signed
-from repo.settings import Settings
+from repo.settings import RegistrySettings, Settings
 
 if TYPE_CHECKING:
     from pipelines.local import LocalRun
@@ -28,9 +28,11 @@ def summarise(finished: "LocalRun", data: str, settings: Settings, store: Path |
     reliability = read_json(report.parent / "reliability.json")
     evaluation = read_json(artifact_of(finished.run_id, "evaluate", "evaluation/evaluation.json"))
     verdict = read_json(artifact_of(finished.run_id, "gate", "verdict/verdict.json"))
-    truth = settings.simulation.reliabilities if data == SOURCE else {}
+    truth = settings.simulation.reliabilities if is_simulated(data) else {}
     steps = [(s.name, s.status.lower(), f"{s.seconds:.1f} s" if s.seconds else "") for s in steps_of(finished.run_id)]
     option = f" --store {store}" if store else ""
+    model = settings.registry.model
+    named = option if model == RegistrySettings().model else f"{option} --model {model}"
     return "\n".join(
         [
             "",
@@ -44,16 +46,23 @@ def summarise(finished: "LocalRun", data: str, settings: Settings, store: Path |
             *(f"  - {reason}" for reason in verdict["reasons"]),
             "",
             f"report: {report}",
-            f"runs and models: repo-pipeline ui{option}    repo-pipeline models{option}",
+            f"runs and models: repo-pipeline ui{option}    repo-pipeline models{named}",
             f"log: {finished.log}",
         ]
     )
 
 
-def models_table(name: str, infos: Sequence["ModelInfo"]) -> str:
-    """Return the registered versions as a table."""
+def models_table(name: str, infos: Sequence["ModelInfo"], others: Sequence[str]) -> str:
+    """Return the registered versions as a table.
+
+    Args:
+        name: registered model.
+        infos: its versions.
+        others: other registered models of the same store.
+    """
     if not infos:
-        return f"no version of {name} yet: `repo-pipeline demo` or `repo-pipeline run` makes one"
+        elsewhere = f"; other models here: {', '.join(others)} (--model NAME)" if others else ""
+        return f"no version of {name} yet: `repo-pipeline run` makes one{elsewhere}"
     rows = [
         (
             info.version,

@@ -22,7 +22,7 @@ _DEFAULTS = Settings()
     description="Align a policy on noisy preferences with RE-PO, report annotator reliabilities, and promote if better",
 )
 def training(
-    data: str = "simulated",
+    data: str,
     name: str = "",
     experiment: str = _DEFAULTS.registry.experiment,
     model: str = _DEFAULTS.registry.model,
@@ -71,6 +71,7 @@ def training(
         decided = gate(**common, evaluation=evaluated.outputs["evaluation"])
         registered = register(
             **common,
+            data=data,
             policy=trained.outputs["policy"],
             evaluation=evaluated.outputs["evaluation"],
             verdict=decided.outputs["verdict"],

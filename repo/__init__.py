@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from repo.annotations.validation.suite import validate
     from repo.errors import UserError
     from repo.evaluation.evaluation import PolicySource, evaluate
+    from repo.evaluation.exam import Exam
     from repo.policy.losses import LOSSES, PairLogps, PreferenceLoss
     from repo.policy.training import train
     from repo.reliability.estimator import AnnotatorReliability
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LOSSES",
     "AnnotatorReliability",
+    "Exam",
     "PairLogps",
     "PolicySource",
     "PreferenceLoss",
@@ -35,6 +37,7 @@ __all__ = [
 
 _HOMES = {
     "AnnotatorReliability": "repo.reliability.estimator",
+    "Exam": "repo.evaluation.exam",
     "LOSSES": "repo.policy.losses",
     "PairLogps": "repo.policy.losses",
     "PolicySource": "repo.evaluation.evaluation",

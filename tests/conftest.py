@@ -2,33 +2,14 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
+from annotation_examples import canonical
 
-from repo.annotations.schema import flip
 from repo.annotations.simulation import simulate
 from repo.settings import Settings, SimulationSettings, build_settings
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-
-def canonical(rows: pd.DataFrame) -> pd.DataFrame:
-    """Orient simulated rows as the reader does: one order of the responses a comparison."""
-    swap = rows["response_a"] > rows["response_b"]
-    first, second = rows["response_a"], rows["response_b"]
-    return rows.assign(
-        response_a=first.where(~swap, second),
-        response_b=second.where(~swap, first),
-        preference=np.where(swap, rows["preference"].map(flip), rows["preference"]),
-        gold=np.where(swap, rows["gold"].map(flip), rows["gold"]),
-        shown_first=np.where(swap, "b", "a"),
-        messages=False,
-        weight=1.0,
-        created_at="",
-        file="simulated",
-        line=np.arange(1, len(rows) + 1),
-    )
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +23,6 @@ def small_settings() -> Settings:
                 "tiny": {"vocabulary": 400, "hidden": 32, "layers": 1, "heads": 2, "warm_start_steps": 4},
             },
             "train": {"batch_size": 8, "epochs": 1, "learning_rate": 3e-3, "log_every": 2},
-            "evaluation": {"bootstrap": 50},
         },
         "test",
     )

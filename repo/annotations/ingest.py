@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from repo.annotations.reading.reader import read_annotations
-from repo.annotations.simulation import SOURCE, simulate
+from repo.annotations.simulation import SOURCE, is_simulated, simulate
 from repo.annotations.validation.suite import ValidationResult, validate
 from repo.files import write_jsonl
 from repo.settings import Settings
@@ -18,7 +18,7 @@ def ingest(source: str, settings: Settings) -> ValidationResult:
         UserError: the source cannot be read, or is not in a layout we know. A batch that fails validation is returned:
             look at `passed`, or call `raise_if_failed`.
     """
-    if source.strip() != SOURCE:
+    if not is_simulated(source):
         return validate(read_annotations(source, settings.data), settings)
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / f"{SOURCE}.jsonl"

@@ -16,6 +16,12 @@ from repo.settings import SimulationSettings
 SOURCE = "simulated"
 """The data source that stands for these annotations."""
 
+
+def is_simulated(source: str) -> bool:
+    """Tell whether a data source stands for simulated annotations."""
+    return source.strip() == SOURCE
+
+
 _SUBJECTS = (
     "a bicycle", "a sourdough loaf", "a rain barrel", "a bird house", "a small garden", "a camping stove", "a violin",
     "a fish tank", "a bookshelf", "a home network", "a compost heap", "a leather boot", "a sewing machine", "a kite",

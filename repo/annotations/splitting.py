@@ -23,7 +23,9 @@ class Split:
     notes: list[str]
 
 
-def split_annotations(annotations: pd.DataFrame, settings: DataSettings) -> Split:
+def split_annotations(
+    annotations: pd.DataFrame, settings: DataSettings, exam: "pd.Series[bool] | None" = None
+) -> Split:
     """Split by prompt, or by pair of responses where there are too few prompts.
 
     A prompt's side follows from its text, so more data never moves it across.
@@ -31,22 +33,35 @@ def split_annotations(annotations: pd.DataFrame, settings: DataSettings) -> Spli
     Args:
         annotations: canonical table.
         settings: `held_out`, the share of prompts kept for evaluation (in expectation), and `min_prompts`.
+        exam: which annotations are on comparisons of the model line's evaluation set: they stand on neither side.
 
     Raises:
-        UserError: one side would be empty.
+        UserError: one side would be empty; with an exam, the training side.
     """
+    notes = []
+    if exam is not None:
+        if exam.any():
+            known = annotations[exam]
+            notes.append(_OF_THE_EXAM.format(len(known), known["comparison_id"].nunique()))
+        annotations = annotations[~exam]
+        if not len(annotations):
+            raise UserError(
+                "every annotation is on the model line's evaluation set: nothing is left to train on",
+                "add other annotations, or start a new line of models with registry.model",
+            )
     prompts = annotations["prompt"].nunique()
     by: Literal["prompt", "comparison"] = "prompt" if prompts >= settings.min_prompts else "comparison"
     held_out = _held_out_by_prompt if by == "prompt" else _held_out_by_comparison
     chosen = held_out(annotations, settings.held_out)
-    if chosen.all() or not chosen.any():
+    if chosen.all() or (exam is None and not chosen.any()):
         side = "training" if chosen.all() else "evaluation"
         count = prompts if by == "prompt" else annotations["comparison_id"].nunique()
         raise UserError(
             f"no {by} falls on the {side} side: {count} of them, data.held_out = {settings.held_out}",
             f"collect more annotations, or {'lower' if chosen.all() else 'raise'} data.held_out",
         )
-    notes = [_FEW_PROMPTS.format(prompts, settings.min_prompts)] if by == "comparison" else []
+    if by == "comparison":
+        notes.append(_FEW_PROMPTS.format(prompts, settings.min_prompts))
     return Split(annotations[~chosen].reset_index(drop=True), annotations[chosen].reset_index(drop=True), by, notes)
 
 
@@ -67,6 +82,9 @@ def load_split(directory: Path) -> Split:
     return Split(train, held_out, described["by"], described["notes"])
 
 
+_OF_THE_EXAM = (
+    "{:,} annotations on {:,} comparisons of the model line's evaluation set are left out: what is judged never trains"
+)
 _FEW_PROMPTS = (
     "split by comparison: distinct prompts {}, fewer than data.min_prompts = {}; the same prompts stand on both "
     "sides, so the evaluation measures new responses to known prompts, and says nothing of new prompts"

@@ -51,17 +51,22 @@ def decide(evaluation: Mapping[str, Any], settings: GateSettings) -> Verdict:
 def _rules(evaluation: Mapping[str, Any], settings: GateSettings) -> Iterator[Rule]:
     target = evaluation["target"]
     metrics = evaluation["policies"]["candidate"][target]
-    broken = sorted(set(_not_finite(evaluation["policies"]["candidate"])) | set(_not_finite(evaluation["gains"])))
+    judgements = metrics["judgements"]
+    enough = f"{judgements:,} judgements by {target}, at least {settings.min_judgements:,} asked"
+    yield Rule("judgements", judgements >= settings.min_judgements, enough)
+    broken = _broken(evaluation)
     yield Rule(
         "finite",
         not broken,
         f"not finite: {', '.join(broken)}" if broken else "every figure of the candidate is finite",
     )
-    yield _at_least("accuracy", f"held-out accuracy against {target}", metrics["accuracy"], settings.min_accuracy)
+    yield _at_least(
+        "accuracy", f"held-out accuracy against {target}", metrics["accuracy"], settings.min_accuracy, settings
+    )
     for other, bound in (("base", settings.min_gain_over_base), ("champion", settings.min_gain_over_champion)):
         if other in evaluation["gains"]:
-            gain = evaluation["gains"][other]
-            yield _at_least(f"gain_over_{other}", f"gain in accuracy over the {other}", gain, bound)
+            figure = evaluation["gains"][other]
+            yield _at_least(f"gain_over_{other}", f"gain in accuracy over the {other}", figure, bound, settings)
     error = metrics["calibration_error"]
     bound = settings.max_calibration_error
     yield Rule(
@@ -71,17 +76,29 @@ def _rules(evaluation: Mapping[str, Any], settings: GateSettings) -> Iterator[Ru
     )
 
 
-def _at_least(name: str, words: str, figure: Mapping[str, float | None], bound: float) -> Rule:
-    value = figure["value"]
+def _at_least(name: str, words: str, figure: Mapping[str, float | None], bound: float, settings: GateSettings) -> Rule:
+    """A bound on the interval's lower end: chance alone seldom passes it. On the figure itself, if that was asked."""
     interval = f"({_number(figure['low'])} to {_number(figure['high'])})"
+    by_low = settings.decide_by == "lower_end"
+    value = figure["low" if by_low else "value"]
     passed = value is not None and math.isfinite(value) and value >= bound
-    return Rule(name, passed, f"{words} {_number(value)} {interval}, at least {bound:g} asked")
+    asked = f"{'a lower end of ' if by_low else ''}at least {bound:g} asked"
+    return Rule(name, passed, f"{words} {_number(figure['value'])} {interval}, {asked}")
+
+
+def _broken(evaluation: Mapping[str, Any]) -> list[str]:
+    """Return the candidate's figures that are not finite. Where nothing was judged, there are none to look at."""
+    scored = {
+        target: metrics for target, metrics in evaluation["policies"]["candidate"].items() if metrics["judgements"]
+    }
+    gains = evaluation["gains"] if evaluation["target"] in scored else {}
+    return sorted({*_not_finite(scored), *_not_finite(gains, "gain over")})
 
 
 def _not_finite(value: Any, name: str = "") -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, child in value.items():
-            yield from _not_finite(child, f"{name}.{key}" if name else str(key))
+            yield from _not_finite(child, f"{name} {key}".strip())
     elif value is None or (isinstance(value, float) and not math.isfinite(value)):
         yield name
 

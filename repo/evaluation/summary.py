@@ -22,7 +22,12 @@ def one_line(evaluation: Mapping[str, Any]) -> str:
     """Return the accuracies of all policies in one line."""
     target = evaluation["target"]
     figures = (f"{name} {_interval(targets[target]['accuracy'])}" for name, targets in evaluation["policies"].items())
-    return f"accuracy against {target} on {evaluation['comparisons']:,} held-out comparisons: {', '.join(figures)}"
+    missing = evaluation["left_out"]
+    left_out = f" ({missing:,} left out: equal after truncation)" if missing else ""
+    return (
+        f"accuracy against {target} on {evaluation['comparisons']:,} held-out comparisons{left_out}: "
+        f"{', '.join(figures)}"
+    )
 
 
 def to_markdown(evaluation: Mapping[str, Any], champion: str) -> str:
@@ -37,13 +42,14 @@ def to_markdown(evaluation: Mapping[str, Any], champion: str) -> str:
         "",
         f"{evaluation['comparisons']:,} held-out comparisons of {evaluation['prompts']:,} prompts, "
         f"{evaluation['annotations']:,} annotations; held out by {evaluation['split_by']}. "
-        f"Intervals: {evaluation['confidence']:.0%}, bootstrap over {evaluation['split_by']}s. "
+        f"Intervals: {evaluation['confidence']:.0%}, each {evaluation['split_by']} one draw. "
         f"The gate looks at **{evaluation['target']}**. "
         + (f"Champion: version {champion}." if champion else "There is no champion yet."),
         "",
         "| against | policy | judgements | accuracy | NLL | margin | calibration error | likelihood accuracy |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
+    lines[3:3] = _left_out(evaluation)
     for target in evaluation["policies"]["candidate"]:
         for name, targets in evaluation["policies"].items():
             metrics = targets[target]
@@ -59,6 +65,14 @@ def to_markdown(evaluation: Mapping[str, Any], champion: str) -> str:
         "compares mean token log-probabilities instead.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _left_out(evaluation: Mapping[str, Any]) -> list[str]:
+    if not evaluation["left_out"]:
+        return []
+    counts = ", ".join(f"{name} {count:,}" for name, count in evaluation["unusable"].items())
+    words = "comparisons are left out, for all policies: their responses are equal after truncation for"
+    return [f"{evaluation['left_out']:,} {words} {counts}.", ""]
 
 
 def _value(figure: Any) -> float:

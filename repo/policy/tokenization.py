@@ -34,8 +34,9 @@ class EncodedComparison:
 
     @property
     def usable(self) -> bool:
-        """Whether the responses still differ after truncation."""
-        return not np.array_equal(self.response_a, self.response_b)
+        """Whether neither response is empty and they still differ, after truncation."""
+        both = min(len(self.response_a), len(self.response_b)) > 0
+        return both and not np.array_equal(self.response_a, self.response_b)
 
 
 def encode_comparisons(

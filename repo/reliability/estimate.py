@@ -1,6 +1,7 @@
 """From a table of annotations to reliabilities and their record: what training and the stand-alone command share."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,43 @@ def gold_of(table: "pd.DataFrame") -> Array:
         problem = f"the gold of comparison {name!r} contradicts itself: {' and '.join(places)}"
         raise UserError(problem, "correct the gold of one of these rows, or empty it")
     return np.asarray(np.where(highest > 0, 1, lowest), np.int8)
+
+
+def direction_log_odds(table: "pd.DataFrame", reliability: Mapping[str, Any] | None) -> Array:
+    """Return log P(a is better | votes) − log P(b is better | votes) of every row's comparison, shape [N]; no model.
+
+    Args:
+        table: canonical annotations without ties.
+        reliability: content of a reliability.json. Who is not in it has the population's mean. None: every vote counts
+            the same.
+    """
+    label = _signs(table["preference"]).astype(np.float64)  # [N]
+    if reliability is None:
+        log_odds = label  # [N]
+    else:
+        for_a, for_b = _vote_probabilities(table, label, reliability)  # [N] each
+        log_odds = np.log(for_a) - np.log(for_b)
+    weighed = table["comparison_id"].to_frame().assign(_odds=log_odds * table["weight"].to_numpy())
+    # Opposite votes of equal people must cancel exactly, whatever the order of their sum.
+    return np.asarray(weighed.groupby("comparison_id")["_odds"].transform("sum").round(9), np.float64)
+
+
+def _vote_probabilities(table: "pd.DataFrame", label: Array, reliability: Mapping[str, Any]) -> tuple[Array, Array]:
+    """Return P(this vote | a is better) and P(this vote | b is better) of every row, shape [N] each."""
+    rows = {row["annotator_id"]: row for row in reliability["annotators"]}
+    population = reliability["population"]
+    unknown = {"reliability": population["mean"] if population else reliability["initial"], "first_preference": None}
+    believed = [rows.get(name, unknown) for name in table["annotator_id"]]
+    eta = np.array([row["reliability"] for row in believed])  # [N]
+    # Two coins: how often right where what was displayed first is better, and where the second is.
+    lean = np.array([row["first_preference"] or 0.0 for row in believed])  # [N]
+    shown = _signs(table["shown_first"]) if positions_known(table) else np.zeros(len(table))  # [N]
+    right_a, right_b = (np.clip(eta + side * shown * lean, _SURE, 1 - _SURE) for side in (1, -1))  # [N] each
+    return np.where(label > 0, right_a, 1 - right_a), np.where(label > 0, 1 - right_b, right_b)
+
+
+_SURE = 1e-3
+"""No vote is believed beyond this: plain training takes every reliability for 1."""
 
 
 def positions_known(table: "pd.DataFrame") -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from repo.annotations.schema import VIRTUAL_ANNOTATOR
-from repo.annotations.simulation import SOURCE
+from repo.annotations.simulation import is_simulated
 from repo.files import read_json, read_jsonl, write_json, write_jsonl, write_text
 from repo.reporting.annotators import (
     END_ROWS,
@@ -105,7 +105,7 @@ def report_inputs(training: Path, settings: Settings, data: str) -> ReportInputs
         settings: all settings of the run.
         data: where the annotations came from; 'simulated' ones have known reliabilities.
     """
-    simulated = data == SOURCE
+    simulated = is_simulated(data)
     return ReportInputs(
         title="Simulated annotations" if simulated else f"Annotations from {data}",
         model_name=settings.policy.base,

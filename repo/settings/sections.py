@@ -182,8 +182,12 @@ class EvaluationSettings(Section):
     """Scoring on the held-out comparisons."""
 
     batch_size: int = Field(32, ge=1, description="comparisons a forward pass")
-    bootstrap: int = Field(1000, ge=10, description="bootstrap replications over held-out prompts")
-    confidence: float = Field(0.9, gt=0, lt=1, description="coverage of the bootstrap intervals")
+    confidence: float = Field(0.9, gt=0, lt=1, description="coverage of the intervals")
+    exam: Literal["frozen", "renew"] = Field(
+        "frozen",
+        description="frozen: the evaluation set that the model line's first champion sat; renew: this run's held-out "
+        "comparisons, for the line from now on if the candidate is promoted",
+    )
     doubtful: int = Field(50, ge=1, description="most doubtful labels shown in the report")
 
 
@@ -191,7 +195,13 @@ class GateSettings(Section):
     """What a candidate must reach to become champion. Anything non-finite rejects."""
 
     target: Literal["auto", "gold", "consensus", "labels"] = Field(
-        "auto", description="which labels accuracy is measured against; auto: gold where there is any, else consensus"
+        "auto",
+        description="which answers accuracy is measured against: gold; consensus, the votes weighed by reliability; "
+        "labels, every vote. auto: the first of them of which there are min_judgements",
+    )
+    min_judgements: int = Field(30, ge=1, description="least number of answers on held-out comparisons")
+    decide_by: Literal["lower_end", "value"] = Field(
+        "lower_end", description="what the bounds below are held against: the interval's lower end, or the figure"
     )
     min_accuracy: float = Field(0.5, ge=0, le=1, description="least held-out accuracy")
     min_gain_over_base: float = Field(0.01, description="least gain in accuracy over the base policy")

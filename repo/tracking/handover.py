@@ -3,6 +3,8 @@
 A Kubeflow artifact holds just this pointer, so the bytes are stored once and lineage shows in both user interfaces.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -36,6 +38,11 @@ def write_pointer(pointer: Pointer, path: Path | str) -> None:
 def read_pointer(path: Path | str) -> Pointer:
     """Read what write_pointer wrote."""
     return Pointer(**read_json(Path(path)))
+
+
+def figures_metadata(figures: Mapping[str, float]) -> dict[str, float | str]:
+    """Return figures as metadata of a Kubeflow artifact, where a number that is not finite breaks the whole step."""
+    return {name: value if math.isfinite(value) else "not finite" for name, value in figures.items()}
 
 
 def content_digest(path: Path) -> str:

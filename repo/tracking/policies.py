@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from repo.errors import UserError
 from repo.reliability.state import load_state
-from repo.tracking.handover import Pointer, fetch
+from repo.tracking.handover import Pointer, fetch, location
 from repo.tracking.models import STATE_FILE
 from repo.tracking.registry import ModelInfo
 
@@ -92,6 +92,19 @@ def champion_source(info: ModelInfo) -> "PolicySource":
             f"the champion (version {info.version}) cannot be evaluated: {error.problem}",
             f"{error.remedy}; or start a new line of models with registry.model",
         ) from None
+
+
+def registered_metadata(pointer: Pointer) -> dict[str, Any]:
+    """Return the metadata of a policy in MLflow; its weights stay where they are.
+
+    Raises:
+        UserError: it is gone.
+    """
+    try:
+        file = Path(mlflow.artifacts.download_artifacts(f"{location(pointer.mlflow_uri)}/MLmodel"))
+    except (MlflowException, OSError) as error:
+        raise UserError(f"{pointer.mlflow_uri}: its MLmodel file cannot be read: {error}", "run again") from error
+    return model_metadata(file.parent)
 
 
 def model_metadata(directory: Path) -> dict[str, Any]:

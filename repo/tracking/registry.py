@@ -1,5 +1,6 @@
 """The model registry: versions of the policy, what is known of each, and which one is champion."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from enum import StrEnum
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
@@ -35,6 +36,9 @@ class Tag(StrEnum):
     MODEL_DIGEST = "model_digest"
     PROMOTED_FROM = "promoted_from"
     PROMOTED_AT = "promoted_at"
+    EXAM = "exam"
+    EXAM_DIGEST = "exam_digest"
+    SIMULATED = "simulated"
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ class ModelInfo:
         source: the MLflow model, `models:/MODEL_ID`.
         digest: digest of the MLflow model.
         run_id: the run that it was trained in.
+        exam: the evaluation set it was judged on, `runs:/RUN_ID/exam`.
+        exam_digest: digest of that.
+        simulated: whether it was trained on simulated annotations.
     """
 
     version: str
@@ -68,6 +75,9 @@ class ModelInfo:
     source: str
     digest: str
     run_id: str
+    exam: str
+    exam_digest: str
+    simulated: bool
 
     @property
     def pointer(self) -> Pointer:
@@ -86,6 +96,8 @@ def version_tags(
     verdict: str,
     reasons: Sequence[str],
     run_id: str,
+    exam: Pointer,
+    simulated: bool,
 ) -> dict[str, str]:
     """Return the tags from which ModelInfo is read back; `reasons` are kept one a line."""
     return {
@@ -98,6 +110,9 @@ def version_tags(
         Tag.VERDICT: verdict,
         Tag.VERDICT_REASONS: "\n".join(reasons),
         Tag.RUN_ID: run_id,
+        Tag.EXAM: exam.mlflow_uri,
+        Tag.EXAM_DIGEST: exam.digest,
+        Tag.SIMULATED: str(simulated).lower(),
     }
 
 
@@ -124,9 +139,10 @@ def register_version(pointer: Pointer, model_name: str, tags: Mapping[str, str])
 
 
 def promote_version(model_name: str, version: str, expected_champion: str | None) -> None:
-    """Make a version the champion; the old one becomes previous-champion.
+    """Make a version the champion, and its exam the model line's; the old champion becomes previous-champion.
 
-    MLflow cannot compare and set an alias, so pipelines that promote must not run at the same time.
+    MLflow cannot compare and set an alias, so pipelines that promote must not run at the same time. A promotion that
+    was cut short is finished by the same call.
 
     Args:
         model_name: registered model.
@@ -134,26 +150,64 @@ def promote_version(model_name: str, version: str, expected_champion: str | None
         expected_champion: the champion that the version was compared with, or None.
 
     Raises:
-        UserError: another version has become champion since then.
+        UserError: another version has become champion since then, or one of the two knows simulated annotations only.
     """
     client = MlflowClient()
     current = _aliased(client, model_name, CHAMPION)
-    if current == version:
-        return
-    if current != expected_champion:
-        raise UserError(
-            f"{model_name}: version {version} was compared with {_named(expected_champion)}, "
-            f"but the champion is now {_named(current)}",
-            "run the pipeline again, so that it is compared with the present champion",
-        )
-    client.set_model_version_tag(model_name, version, Tag.PROMOTED_FROM, current or "")
-    client.set_model_version_tag(model_name, version, Tag.PROMOTED_AT, datetime.now(UTC).isoformat(timespec="seconds"))
-    # The switch comes last: interrupted before it, the old champion still serves and the promotion can be repeated.
-    if current is not None:
-        client.set_registered_model_alias(model_name, PREVIOUS_CHAMPION, current)
-    client.set_registered_model_alias(model_name, CHAMPION, version)
+    tags = client.get_model_version(model_name, version).tags
+    if current != version:
+        if current != expected_champion:
+            raise UserError(
+                f"{model_name}: version {version} was compared with {_named(expected_champion)}, "
+                f"but the champion is now {_named(current)}",
+                "run the pipeline again, so that it is compared with the present champion",
+            )
+        check_line(model_name, tags.get(Tag.SIMULATED) == "true")
+        tags = {**tags, Tag.PROMOTED_FROM: current or "", Tag.PROMOTED_AT: _now()}
+        for key in (Tag.PROMOTED_FROM, Tag.PROMOTED_AT):
+            client.set_model_version_tag(model_name, version, key, tags[key])
+        _freeze_exam(client, model_name, tags)
+        # Interrupted before this, the old champion serves on with its own rollback target; after it, the same call
+        # finds by the tag what the rollback target is.
+        client.set_registered_model_alias(model_name, CHAMPION, version)
+    if tags.get(Tag.PROMOTED_FROM):
+        client.set_registered_model_alias(model_name, PREVIOUS_CHAMPION, tags[Tag.PROMOTED_FROM])
     if _aliased(client, model_name, CHALLENGER) == version:
         client.delete_registered_model_alias(model_name, CHALLENGER)
+
+
+def line_exam(model_name: str) -> Pointer | None:
+    """Return where the model line's frozen evaluation set lies, or None while no version was ever promoted."""
+    model = _registered(MlflowClient(), model_name)
+    frozen = model.tags.get(Tag.EXAM) if model else None
+    return Pointer(**json.loads(frozen)) if frozen else None
+
+
+def check_line(model_name: str, simulated: bool) -> None:
+    """Keep toys and products apart: a model line knows either simulated annotations or real ones.
+
+    Raises:
+        UserError: the line's versions are of the other kind.
+    """
+    other = next((info for info in list_models(model_name) if info.simulated != simulated), None)
+    if other is not None:
+        known, given = ("real", "simulated") if simulated else ("simulated", "real")
+        raise UserError(
+            f"registry.model: {model_name} holds models of {known} annotations (version {other.version}), and these "
+            f"annotations are {given}",
+            "choose another name with registry.model",
+        )
+
+
+def _freeze_exam(client: MlflowClient, model_name: str, tags: Mapping[str, str]) -> None:
+    """One tag, so that address and digest change together."""
+    if tags.get(Tag.EXAM):
+        pointer = Pointer(tags[Tag.EXAM], tags[Tag.EXAM_DIGEST])
+        client.set_registered_model_tag(model_name, Tag.EXAM, json.dumps(pointer.metadata))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def champion(model_name: str) -> ModelInfo | None:
@@ -168,6 +222,11 @@ def list_models(model_name: str) -> list[ModelInfo]:
     aliases = _aliases(client, model_name) if versions else {}
     infos = [_info(version, aliases) for version in versions]
     return sorted(infos, key=lambda info: int(info.version), reverse=True)
+
+
+def model_names() -> list[str]:
+    """Return the names of all registered models."""
+    return sorted(model.name for model in MlflowClient().search_registered_models())
 
 
 _PAGE = 10_000
@@ -191,6 +250,9 @@ def _info(version: ModelVersion, aliases: Mapping[str, str]) -> ModelInfo:
         source=version.source,
         digest=tags.get(Tag.MODEL_DIGEST, ""),
         run_id=tags.get(Tag.RUN_ID, ""),
+        exam=tags.get(Tag.EXAM, ""),
+        exam_digest=tags.get(Tag.EXAM_DIGEST, ""),
+        simulated=tags.get(Tag.SIMULATED) == "true",
     )
 
 
@@ -199,15 +261,20 @@ def _number(tags: Mapping[str, str], tag: Tag) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _aliases(client: MlflowClient, model_name: str) -> dict[str, str]:
-    """Alias → version; none where nothing was ever registered."""
+def _registered(client: MlflowClient, model_name: str) -> RegisteredModel | None:
+    """The registered model, or None where nothing was ever registered under the name."""
     try:
-        model = client.get_registered_model(model_name)
+        return client.get_registered_model(model_name)
     except MlflowException as error:
         if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
             raise
-        return {}
-    return {alias: str(version) for alias, version in model.aliases.items()}
+        return None
+
+
+def _aliases(client: MlflowClient, model_name: str) -> dict[str, str]:
+    """Alias → version."""
+    model = _registered(client, model_name)
+    return {alias: str(version) for alias, version in model.aliases.items()} if model else {}
 
 
 def _aliased(client: MlflowClient, model_name: str, alias: str) -> str | None:

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from repo.errors import UserError
 from repo.evaluation.evaluation import PolicySource, evaluate, margins_of
+from repo.evaluation.exam import Exam
+from repo.evaluation.gate import decide
+from repo.evaluation.summary import one_line
 from repo.policy.losses import DPO, SimPO
 from repo.policy.training import TrainingResult, train
 from repo.settings import Settings, build_settings
@@ -34,7 +36,7 @@ def sources(trained: TrainingResult) -> dict[str, PolicySource]:
 
 @pytest.fixture(scope="module")
 def score(sources: dict[str, PolicySource], small_settings: Settings) -> Callable[[pd.DataFrame], dict[str, Any]]:
-    return lambda held_out: evaluate(held_out, sources, small_settings, "prompt")
+    return lambda held_out: evaluate(Exam.of(held_out, "prompt"), sources, small_settings)
 
 
 def test_every_target_is_scored_and_the_result_is_strict_json(
@@ -79,12 +81,32 @@ def test_without_gold_the_consensus_is_the_target_and_even_splits_say_nothing(
     assert result["policies"]["candidate"]["consensus"]["judgements"] == rows["comparison_id"].nunique() - even
 
 
-def test_a_target_that_is_not_there_is_an_error(
+def test_a_target_that_is_not_there_is_scored_as_no_judgement_and_rejects(
     sources: dict[str, PolicySource], annotations: pd.DataFrame, small_settings: Settings
 ) -> None:
     settings = build_settings(small_settings.model_dump() | {"gate": {"target": "gold"}}, "test")
-    with pytest.raises(UserError, match=r"gate\.target"):
-        evaluate(annotations.assign(gold=""), sources, settings, "prompt")
+    result = evaluate(Exam.of(annotations.assign(gold=""), "prompt"), sources, settings)
+    json.dumps(result, allow_nan=False)
+    verdict = decide(result, settings.gate)
+    assert verdict.decision == "reject"
+    assert verdict.reasons[0] == "0 judgements by gold, at least 30 asked"
+
+
+def test_comparisons_that_a_policy_cannot_read_are_left_out_and_counted(
+    sources: dict[str, PolicySource], annotations: pd.DataFrame, small_settings: Settings
+) -> None:
+    long = "word " * 400
+    cut = annotations["comparison_id"] == annotations["comparison_id"].iloc[0]
+    table = annotations.assign(
+        response_a=annotations["response_a"].where(~cut, long + "one"),
+        response_b=annotations["response_b"].where(~cut, long + "two"),
+    )
+    result = evaluate(Exam.of(table, "prompt"), sources, small_settings)
+    assert result["left_out"] == 1
+    assert result["unusable"] == {"candidate": 1, "base": 1}
+    assert result["comparisons"] == annotations["comparison_id"].nunique() - 1
+    assert decide(result, small_settings.gate).rules[1].passed
+    assert "1 left out" in one_line(result)
 
 
 def test_a_policy_without_reference_is_judged_by_its_own_likelihoods(
@@ -96,10 +118,10 @@ def test_a_policy_without_reference_is_judged_by_its_own_likelihoods(
     np.testing.assert_allclose(margins.a_over_b, 2.0 * margins.likelihood, rtol=1e-4, atol=1e-5)
 
 
-def test_intervals_resample_what_was_held_out(
+def test_intervals_take_what_was_held_out_for_one_draw(
     sources: dict[str, PolicySource], annotations: pd.DataFrame, small_settings: Settings
 ) -> None:
-    """All comparisons of one prompt: resampling prompts would claim to know the accuracy exactly."""
-    one_prompt = annotations.assign(prompt="the same question")
-    accuracy = evaluate(one_prompt, sources, small_settings, "comparison")["policies"]["candidate"]["gold"]["accuracy"]
+    """All comparisons of one prompt: with prompts as draws there would be no interval."""
+    exam = Exam.of(annotations.assign(prompt="the same question"), "comparison")
+    accuracy = evaluate(exam, sources, small_settings)["policies"]["candidate"]["gold"]["accuracy"]
     assert accuracy["high"] - accuracy["low"] > 0.05

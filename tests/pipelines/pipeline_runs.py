@@ -13,9 +13,10 @@ SMALL = (
     "policy.tiny={vocabulary: 400, hidden: 32, layers: 1, heads: 2, warm_start_steps: 4}",
     "train.batch_size=8",
     "train.learning_rate=0.003",
-    "evaluation.bootstrap=50",
+    "gate.min_judgements=1",
     "gate.min_accuracy=0",
     "gate.min_gain_over_base=-1",
+    "gate.min_gain_over_champion=-1",
 )
 """Settings under which the whole pipeline takes seconds, and the gate lets a barely trained policy pass."""
 

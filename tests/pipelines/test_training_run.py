@@ -22,13 +22,13 @@ def client(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     return MlflowClient()
 
 
-def runs(client: MlflowClient) -> list[MlflowRun]:
-    experiment = client.get_experiment_by_name("repo")
+def runs(client: MlflowClient, experiment_name: str = "repo-demo") -> list[MlflowRun]:
+    experiment = client.get_experiment_by_name(experiment_name)
     return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
 
 
-def parents(client: MlflowClient) -> list[MlflowRun]:
-    return [run for run in runs(client) if "mlflow.parentRunId" not in run.data.tags]
+def parents(client: MlflowClient, experiment_name: str = "repo-demo") -> list[MlflowRun]:
+    return [run for run in runs(client, experiment_name) if "mlflow.parentRunId" not in run.data.tags]
 
 
 def test_the_summary_says_what_a_new_user_asks(finished: Finished) -> None:
@@ -62,7 +62,7 @@ def test_training_metrics_reach_mlflow_under_trl_s_names(client: MlflowClient) -
 
 
 def test_the_champion_loads_generates_and_carries_its_reliabilities(client: MlflowClient) -> None:
-    uri = "models:/repo-policy@champion"
+    uri = "models:/repo-demo@champion"
     generate = mlflow.transformers.load_model(uri)
     assert generate("How do I look after a kite?", max_new_tokens=4)[0]["generated_text"]
     metadata = mlflow.models.get_model_info(uri).metadata
@@ -78,10 +78,12 @@ def test_the_champion_loads_generates_and_carries_its_reliabilities(client: Mlfl
 
 
 def test_models_lists_the_version_for_people_and_machines(repo_pipeline: Run, finished: Finished) -> None:
-    table = repo_pipeline("models", "--store", finished.store)
+    nothing = repo_pipeline("models", "--store", finished.store)
+    assert "other models here: repo-demo" in nothing.stdout
+    table = repo_pipeline("models", "--model", "repo-demo", "--store", finished.store)
     assert table.returncode == 0
     assert "champion" in table.stdout
-    rows = json.loads(repo_pipeline("models", "--json", "--store", finished.store).stdout)
+    rows = json.loads(repo_pipeline("models", "--json", "--model", "repo-demo", "--store", finished.store).stdout)
     assert (rows[0]["version"], rows[0]["verdict"], rows[0]["annotators"]) == ("1", "promote", 10)
     assert "champion" in rows[0]["aliases"]
 
@@ -101,17 +103,17 @@ def test_a_second_run_meets_the_champion_and_a_rejection_is_a_normal_end(
         "gate.min_gain_over_champion=1",
         "train.loss=simpo",
         "train.loss_options={gamma: 0.5}",
-        "reliability.prior_state=models:/repo-policy@champion",
+        "reliability.prior_state=models:/repo-demo@champion",
     ]
     done = repo_pipeline("demo", "--store", finished.store, *options(tuple(strict)))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "champion" in done.stdout
     assert "verdict: reject" in done.stdout
     assert "gain in accuracy over the champion" in done.stdout
-    assert str(client.get_model_version_by_alias("repo-policy", "champion").version) == "1"
-    challenger = client.get_model_version_by_alias("repo-policy", "challenger")
+    assert str(client.get_model_version_by_alias("repo-demo", "champion").version) == "1"
+    challenger = client.get_model_version_by_alias("repo-demo", "challenger")
     assert (str(challenger.version), challenger.tags["verdict"]) == ("2", "reject")
-    carried = mlflow.artifacts.download_artifacts("models:/repo-policy/2/reliability.json")
+    carried = mlflow.artifacts.download_artifacts("models:/repo-demo/2/reliability.json")
     assert json.loads(Path(carried).read_text())["prior"]["annotators"] == 10
     assert [run.info.status for run in parents(client)] == ["FINISHED", "FINISHED"]
 
@@ -150,5 +152,5 @@ def test_a_failure_names_its_step_and_remedy_and_registers_nothing(
     assert len(done.stderr.splitlines()) < 25
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.tracking_uri)
     client = MlflowClient()
-    assert [run.info.status for run in parents(client)] == ["FAILED"]
+    assert [run.info.status for run in parents(client, "repo")] == ["FAILED"]
     assert not client.search_registered_models()

@@ -1,4 +1,5 @@
 import json
+from contextlib import suppress
 from dataclasses import asdict
 
 import pytest
@@ -7,7 +8,16 @@ from mlflow.entities import LoggedModelStatus
 
 from repo.errors import UserError
 from repo.tracking.handover import Pointer
-from repo.tracking.registry import Tag, champion, list_models, promote_version, register_version, version_tags
+from repo.tracking.registry import (
+    Tag,
+    champion,
+    check_line,
+    line_exam,
+    list_models,
+    promote_version,
+    register_version,
+    version_tags,
+)
 
 TAGS = version_tags(
     loss="ipo",
@@ -19,6 +29,8 @@ TAGS = version_tags(
     verdict="promote",
     reasons=["accuracy 0.75 ≥ 0.5", "gain over base 0.1 ≥ 0"],
     run_id="the-run",
+    exam=Pointer("runs:/the-run/exam", "e" * 64),
+    simulated=False,
 )
 NAME = "repo-policy"
 
@@ -134,3 +146,64 @@ def test_promoting_a_version_that_does_not_exist_moves_no_alias(pointer):
     with pytest.raises(Exception, match="not found"):
         promote_version(NAME, "99", expected_champion="1")
     assert aliases() == before
+
+
+def test_the_first_promotion_freezes_the_line_s_exam(pointer):
+    version = register_version(pointer(), NAME, TAGS)
+    assert line_exam(NAME) is None
+    promote_version(NAME, version, None)
+    assert line_exam(NAME) == Pointer("runs:/the-run/exam", "e" * 64)
+
+
+def test_a_promoted_version_with_a_renewed_exam_brings_it(pointer):
+    first = register_version(pointer(), NAME, TAGS)
+    promote_version(NAME, first, None)
+    renewed = register_version(pointer(), NAME, {**TAGS, Tag.EXAM: "runs:/later/exam", Tag.EXAM_DIGEST: "f" * 64})
+    assert line_exam(NAME) == Pointer("runs:/the-run/exam", "e" * 64)
+    promote_version(NAME, renewed, first)
+    assert line_exam(NAME) == Pointer("runs:/later/exam", "f" * 64)
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_a_line_knows_one_kind_of_annotations(pointer, simulated):
+    first = register_version(pointer(), NAME, {**TAGS, Tag.SIMULATED: str(simulated).lower()})
+    promote_version(NAME, first, None)
+    check_line(NAME, simulated)
+    other = register_version(pointer(), NAME, {**TAGS, Tag.SIMULATED: str(not simulated).lower()})
+    with pytest.raises(UserError, match="holds models of"):
+        promote_version(NAME, other, first)
+    assert aliases()["champion"] == first
+
+
+def test_a_promotion_cut_short_anywhere_is_finished_by_the_same_call(pointer, monkeypatch):
+    """Every write of a promotion fails once; before and after the repair there is a champion and its way back."""
+    zeroth, first = register_version(pointer(), NAME, TAGS), register_version(pointer(), NAME, TAGS)
+    promote_version(NAME, zeroth, None)
+    promote_version(NAME, first, zeroth)
+    writes = ["set_model_version_tag", "set_registered_model_tag", "set_registered_model_alias"]
+    champions = [first]
+    for name in (*writes, "delete_registered_model_alias"):
+        for before in (0, 1):
+            version = register_version(pointer(), NAME, TAGS)
+            with monkeypatch.context() as cut:
+                cut.setattr(MlflowClient, name, cut_after(getattr(MlflowClient, name), before))
+                with suppress(KeyboardInterrupt):
+                    promote_version(NAME, version, champions[-1])
+            found = aliases()
+            assert (found["champion"], found["previous-champion"]) != (champions[-1], champions[-1])
+            promote_version(NAME, version, champions[-1])
+            assert aliases() == {"champion": version, "previous-champion": champions[-1]}
+            champions.append(version)
+
+
+def cut_after(write, calls):
+    """A write that happens `calls` times, then never again: the process was killed there."""
+    left = [calls]
+
+    def cut(*arguments, **named):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return write(*arguments, **named)
+
+    return cut
