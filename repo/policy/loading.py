@@ -79,8 +79,8 @@ def make_tiny_policy(annotations: pd.DataFrame, settings: Settings) -> Policy:
     return Policy(model.eval(), tokenizer)
 
 
-def add_lora(policy: Policy, settings: PolicySettings) -> Policy:
-    """Put low-rank adapters on the policy when the settings ask for them."""
+def add_lora(policy: Policy, settings: PolicySettings, seed: int) -> Policy:
+    """Put low-rank adapters on the policy when the settings ask for them; the same seed gives the same adapters."""
     if settings.lora is None:
         return policy
     from peft import LoraConfig, TaskType, get_peft_model
@@ -92,7 +92,9 @@ def add_lora(policy: Policy, settings: PolicySettings) -> Policy:
         target_modules=settings.lora.target_modules,
     )
     try:
-        return Policy(get_peft_model(policy.model, config), policy.tokenizer)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return Policy(get_peft_model(policy.model, config), policy.tokenizer)
     except ValueError as error:
         raise UserError(f"policy.lora: {error}", "name modules of this model in policy.lora.target_modules") from None
 

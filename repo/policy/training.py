@@ -92,7 +92,7 @@ def train(
         settings.model_dump_json(), repr(loss), repr(prior_state), *map(str, data.table["comparison_id"])
     )
     trainer = Trainer(
-        policy=add_lora(policy, settings.policy),
+        policy=add_lora(policy, settings.policy, settings.train.seed),
         reference=reference,
         data=data,
         loss=loss,

@@ -1,5 +1,6 @@
 """Training for real on a tiny policy: it learns, it is deterministic, it resumes exactly, it stops when it diverges."""
 
+import copy
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,11 @@ from torch import Tensor
 
 from repo.errors import UserError
 from repo.files import read_json
-from repo.policy.loading import load_policy
+from repo.policy.loading import add_lora, load_policy
 from repo.policy.losses import LOSSES, PairLogps, PreferenceLoss
 from repo.policy.trainer import Metrics
 from repo.policy.training import TrainingResult, learning_rate, train
-from repo.settings import Settings, build_settings
+from repo.settings import LoraSettings, PolicySettings, Settings, build_settings
 
 
 def changed(settings: Settings, **sections: dict[str, object]) -> Settings:
@@ -129,6 +130,27 @@ def test_adapters_train_and_are_handed_on_merged(
     base = load_policy(tmp_path / "record" / "base").model.state_dict()
     assert set(base) == set(weights(result))
     assert any(not torch.equal(base[name], tensor) for name, tensor in weights(result).items())
+
+
+def test_adapters_follow_the_seed_and_leave_the_global_generator_alone(
+    annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
+) -> None:
+    def adapted(folder: str, seed: int) -> dict[str, Tensor]:
+        settings = changed(small_settings, policy={"lora": {"rank": 2}}, train={"seed": seed})
+        return weights(train(annotations, settings, tmp_path / folder))
+
+    first = adapted("first", 0)
+    torch.manual_seed(7)
+    undisturbed = torch.random.get_rng_state()
+    again = adapted("again", 0)
+    assert torch.equal(torch.random.get_rng_state(), undisturbed)
+    for name, tensor in first.items():
+        assert torch.equal(tensor, again[name]), name
+    base = load_policy(tmp_path / "first" / "record" / "base")
+    one, other = (add_lora(copy.deepcopy(base), PolicySettings(lora=LoraSettings(rank=2)), seed) for seed in (1, 2))
+    names = [name for name, _ in one.model.named_parameters() if "lora_A" in name]
+    state = other.model.state_dict()
+    assert any(not torch.equal(one.model.state_dict()[name], state[name]) for name in names)
 
 
 def test_divergence_stops_with_a_remedy(annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path) -> None:
