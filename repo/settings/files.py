@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,26 @@ from repo.errors import UserError
 from repo.settings.sections import Section, Settings, leaves
 
 
-def load_settings(config: Path | None = None, overrides: Iterable[str] = ()) -> Settings:
-    """Read a YAML file and apply `section.key=value` overrides.
+def load_settings(config: Path | str | None = None, overrides: Iterable[str] = ()) -> Settings:
+    """Read a YAML file and apply `section.key=value` overrides. A section with nothing in it keeps its defaults.
 
     Raises:
         UserError: the file is missing or no YAML, a key is unknown, or a value is out of its bounds.
     """
-    values = parse_yaml(_read_config(config), str(config)) if config else {}
+    values = {} if config is None else parse_yaml(_read_config(Path(config)), str(config))
+    overrides = list(overrides)
     for override in overrides:
         _apply_override(values, override)
-    return build_settings(values, str(config) if config else "--set")
+    sources = ([] if config is None else [str(config)]) + (["--set"] if overrides else [])
+    return build_settings(values, " with ".join(sources))
 
 
 def build_settings(values: dict[str, Any], source: str) -> Settings:
     """Turn nested values into Settings; `source` is named in the error."""
     try:
-        return Settings.model_validate(values)
+        return Settings.model_validate(_without_empty_sections(values, Settings))
     except ValidationError as error:
-        raise _explain(error, source) from None
+        raise _explain(error, values, source) from None
 
 
 def settings_from_json(text: str) -> Settings:
@@ -76,21 +78,59 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     put_value(values, keys, parsed)
 
 
-def _explain(error: ValidationError, source: str) -> UserError:
-    """One line a mistake, each naming the key; the nearest known key where one is misspelt."""
+def _without_empty_sections(values: dict[str, Any], section: type[Section]) -> dict[str, Any]:
+    """Leave out sections without a key, which YAML reads as null."""
+    kept = dict(values)
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if name in kept and isinstance(kind, type) and issubclass(kind, Section):
+            if kept[name] is None:
+                del kept[name]
+            elif isinstance(kept[name], dict):
+                kept[name] = _without_empty_sections(kept[name], kind)
+    return kept
+
+
+def _explain(error: ValidationError, values: dict[str, Any], source: str) -> UserError:
+    """One line a key, saying what is wrong with it; the nearest known key where one is misspelt."""
     known = [name for name, _ in leaves(Settings())] + list(Settings.model_fields)
-    lines, remedies = [], []
+    issues: dict[str, list[Any]] = {}
     for issue in error.errors():
-        name = ".".join(
-            str(part) for part in issue["loc"] if part not in ("float", "constrained-float", "bool", "literal['auto']")
-        )
-        if issue["type"] == "extra_forbidden":
+        issues.setdefault(_key(issue["loc"], values), []).append(issue)
+    lines, remedies = [], []
+    for name, found in issues.items():
+        ours = found[0].get("ctx", {}).get("error")
+        if isinstance(ours, UserError):  # raised by a section, about several of its keys
+            lines.append(f"{source}: {ours.problem}")
+            remedies.append(f"{ours.remedy};")
+        elif found[0]["type"] == "extra_forbidden":
             lines.append(f"{source}: unknown setting '{name}'")
             near = difflib.get_close_matches(name, known, n=1)
             remedies.extend([f"did you mean '{near[0]}'?"] if near else [])
         else:
-            lines.append(f"{source}: {name} = {issue['input']!r}: {issue['msg'].lower()}")
-    return UserError("\n".join(dict.fromkeys(lines)), " ".join([*remedies, _LIST]))
+            lines.append(f"{source}: {name} = {found[0]['input']!r}: {_why(found)}")
+    return UserError("\n".join(lines), " ".join([*remedies, _LIST]))
+
+
+def _key(location: tuple[int | str, ...], values: Any) -> str:
+    """Return the dotted key. Where a setting has several types, pydantic adds to it the type that was tried."""
+    path = []
+    for part in location:
+        is_key = part in values if isinstance(values, Mapping) else isinstance(values, list) and isinstance(part, int)
+        if is_key:
+            values = values[part]
+            path.append(str(part))
+    return ".".join(path)
+
+
+def _why(issues: list[Any]) -> str:
+    """Say what a value should be; of several types that were tried, those that would have taken such a value."""
+    if issues[0]["type"] == "model_type":
+        return "this is a section: give it keys, as in {key: value}"
+    # A value of the right type that is out of bounds is told by its bound alone.
+    bounds = [issue for issue in issues if not issue["type"].endswith(("_type", "_parsing", "literal_error"))]
+    first, *others = dict.fromkeys(issue["msg"].lower() for issue in bounds or issues)
+    return " or ".join([first, *(other.removeprefix("input should be ") for other in others)])
 
 
 def to_commented_yaml(settings: Settings) -> str:
@@ -114,7 +154,9 @@ def _commented(section: Section, depth: int) -> Iterator[str]:
 def put_value(values: dict[str, Any], path: list[str], value: Any) -> None:
     """Set a nested value, its sections made where they are missing."""
     for key in path[:-1]:
-        values = values.setdefault(key, {})
+        if values.get(key) is None:
+            values[key] = {}
+        values = values[key]
     values[path[-1]] = value
 
 

@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from repo.errors import UserError
 
 
 class Section(BaseModel):
-    """A group of settings: unknown keys are refused, values never change once read."""
+    """A group of settings: unknown keys and numbers that are not finite are refused, values never change once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # JSON, which carries the settings from step to step, has no word for nan and inf.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SimulationSettings(Section):
@@ -83,6 +86,18 @@ class TinySettings(Section):
     warm_start_steps: int = Field(60, ge=0, description="supervised steps on both responses before preference training")
     warm_start_learning_rate: float = Field(3e-3, gt=0, description="learning rate of those steps")
 
+    @model_validator(mode="after")
+    def _heads_share_the_hidden_size(self) -> "TinySettings":
+        """Rotary positions turn the entries of a head in pairs."""
+        pairs = 2 * self.heads
+        if self.hidden % pairs:
+            raise UserError(
+                f"policy.tiny.hidden = {self.hidden} with policy.tiny.heads = {self.heads}: every head needs the same "
+                "even share of the hidden size",
+                f"set policy.tiny.hidden to a multiple of {pairs}, for example {-(-self.hidden // pairs) * pairs}",
+            )
+        return self
+
 
 class LoraSettings(Section):
     """Low-rank adapters (peft); the adapter switched off is the reference."""
@@ -103,19 +118,39 @@ class PolicySettings(Section):
     lora: LoraSettings | None = Field(None, description="train low-rank adapters instead of all weights")
     tiny: TinySettings = Field(default=TinySettings(), description="only read when base is 'tiny'")
 
+    @model_validator(mode="after")
+    def _room_for_a_response(self) -> "PolicySettings":
+        """A prompt as long as everything together leaves no token to the response."""
+        if self.max_prompt_length >= self.max_length:
+            raise UserError(
+                f"policy.max_prompt_length = {self.max_prompt_length} is not below policy.max_length = "
+                f"{self.max_length}: no token is left for the response",
+                f"set policy.max_prompt_length too, for example policy.max_prompt_length={self.max_length // 2}, "
+                f"or policy.max_length to {2 * self.max_prompt_length}",
+            )
+        return self
+
 
 class TrainSettings(Section):
     """The M-step for the policy: which loss, and how it is optimised."""
 
-    loss: str = Field("dpo", description="dpo, ipo, simpo or cpo, or a loss registered by you")
-    loss_options: dict[str, float | str] = Field(default={}, description="the loss's own options, such as beta")
+    loss: str = Field(
+        "dpo",
+        description="dpo, ipo, simpo or cpo; or module:Class of your own, importable from the working directory "
+        "(my_losses:Hinge)",
+    )
+    loss_options: dict[str, bool | int | float | str | None] = Field(
+        default={}, description="the loss's own options, such as beta"
+    )
     m_step: Literal["likelihood", "weighted"] = Field(
         "likelihood", description="likelihood: RE-PO Eq. 5; weighted: w·L + (1−w)·L_swap, which keeps the loss's margin"
     )
     epochs: int = Field(2, ge=1, description="passes over the training comparisons")
     batch_size: int = Field(16, ge=1, description="comparisons an optimiser step, with all their annotations")
     gradient_accumulation: int = Field(1, ge=1, description="parts a batch is computed in, to save memory")
-    learning_rate: Literal["auto"] | float = Field("auto", description="auto: 1e-3 for tiny, 1e-5 with LoRA, else 1e-6")
+    learning_rate: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
+        "auto", description="auto: 1e-3 for tiny, 1e-5 with LoRA, else 1e-6"
+    )
     warmup: float = Field(0.1, ge=0, le=1, description="share of steps with rising learning rate; cosine afterwards")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay")
     max_gradient_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")

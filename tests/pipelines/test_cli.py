@@ -115,6 +115,10 @@ def test_a_port_in_use_is_named_with_a_free_one(repo_pipeline: Run, tmp_path: Pa
     [
         (["--set", "train.los=ipo"], "train.loss"),
         (["--set", "train.loss=dop"], "dpo, ipo, simpo, cpo"),
+        (["--set", "train.learning_rate=-1"], "train.learning_rate = -1"),
+        (["--set", "train.max_gradient_norm=.nan"], "train.max_gradient_norm = nan"),
+        (["--set", "policy.tiny.hidden=130"], "policy.tiny.hidden to a multiple of 8"),
+        (["--set", "policy.max_length=256"], "policy.max_prompt_length=128"),
         (["--set", "policy.base=./no-such-model"], "no-such-model"),
         (["--set", "data.pseudonymise=true"], "REPO_PSEUDONYM_KEY"),
         (["--set", "reliability.prior_state=gone.json"], "gone.json"),
@@ -125,6 +129,10 @@ def test_a_port_in_use_is_named_with_a_free_one(repo_pipeline: Run, tmp_path: Pa
     ids=[
         "misspelt key",
         "unknown loss",
+        "negative rate",
+        "no number",
+        "unequal heads",
+        "no room for a response",
         "missing model",
         "no key",
         "missing prior state",
