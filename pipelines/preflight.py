@@ -27,4 +27,4 @@ def check(data: str, settings: Settings) -> None:
     from repo.policy.losses import make_loss
 
     make_loss(settings.train.loss, settings.train.loss_options)
-    check_base(settings.policy.base)
+    check_base(settings.policy.base, settings.policy.max_length)

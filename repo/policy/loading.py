@@ -1,5 +1,6 @@
 """Policies by name: 'tiny', a local path or a hub id; safetensors only, no code from the hub."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,20 +39,34 @@ class Policy:
         self.tokenizer.save_pretrained(directory)
 
 
-def load_policy(base: str | Path, revision: str = "main", dtype: torch.dtype = torch.float32) -> Policy:
+def load_policy(
+    base: str | Path, revision: str = "main", dtype: torch.dtype = torch.float32, max_length: int = 0
+) -> Policy:
     """Load a causal language model and its tokenizer.
 
+    Args:
+        base: a local path (`~` is the home directory) or a hub id.
+        revision: hub revision.
+        dtype: type of the weights.
+        max_length: the longest sequence that the model is to read; 0: not known here.
+
     Raises:
-        UserError: the path or hub id does not exist, is no causal language model, or holds no safetensors weights.
+        UserError: the path or hub id does not exist, is no causal language model, holds no safetensors weights, or the
+            model has fewer positions than `max_length`.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     _quiet()
-    check_base(str(base))
+    check_base(str(base), max_length)
+    name = os.path.expanduser(base)
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(base), **common)
-        model = AutoModelForCausalLM.from_pretrained(str(base), dtype=dtype, use_safetensors=True, **common)
+        # Before the weights: they may be gigabytes.
+        _check_positions(str(base), AutoConfig.from_pretrained(name, **common).to_dict(), max_length)
+        tokenizer = AutoTokenizer.from_pretrained(name, **common)
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True, **common)
+    except UserError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"policy.base: cannot load {str(base)!r}: {str(error).strip().splitlines()[0]}",
@@ -105,15 +120,42 @@ def merge_lora(policy: Policy) -> Policy:
     return policy if merge is None else Policy(merge(), policy.tokenizer)
 
 
-def check_base(base: str) -> None:
-    """Tell a missing local directory from a hub id before anything asks the network; raises UserError."""
+def check_base(base: str, max_length: int = 0) -> None:
+    """Check what can be told of a base without the network, from a local directory's config.json.
+
+    Raises:
+        UserError: the directory is missing or holds no model, or the model has fewer positions than `max_length`.
+    """
     if base == TINY:
         return
-    looks_local = base.startswith((".", "/", "~")) or base.count("/") > 1 or os.path.isdir(base)
-    if looks_local and not (Path(base).expanduser() / "config.json").is_file():
+    directory = Path(os.path.expanduser(base))
+    looks_local = base.startswith((".", "/", "~")) or base.count("/") > 1 or directory.is_dir()
+    if not looks_local:
+        return
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = f"its config.json cannot be read: {error}" if (directory / "config.json").is_file() else _NO_CONFIG
         raise UserError(
-            f"policy.base: {base!r} is no model directory (no config.json there)",
+            f"policy.base: {base!r} is no model directory ({why})",
             "give 'tiny', a directory saved by save_pretrained, or a hub id such as 'owner/name'",
+        ) from None
+    _check_positions(base, config, max_length)
+
+
+_NO_CONFIG = "no config.json there"
+
+
+def _check_positions(base: str, config: Any, max_length: int) -> None:
+    """Refuse a model whose configuration states fewer positions than the longest sequence has tokens."""
+    text = (config.get("text_config") or config) if isinstance(config, dict) else {}
+    # GPT-2 and its relatives call them n_positions.
+    positions = text.get("max_position_embeddings") or text.get("n_positions")
+    if isinstance(positions, int) and 0 < positions < max_length:
+        raise UserError(
+            f"policy.base: {base!r} reads at most {positions} tokens, and policy.max_length is {max_length}",
+            f"set policy.max_length={positions} or less, with policy.max_prompt_length below it (for example "
+            f"{positions // 2}), or take a base with more positions",
         )
 
 

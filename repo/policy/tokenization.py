@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from jinja2 import TemplateError
 
 from repo.annotations.schema import Text, decode_text
 from repo.errors import UserError
@@ -55,7 +56,7 @@ def encode_comparisons(
         max_prompt_length: most tokens of the prompt.
 
     Raises:
-        UserError: the texts are messages and the tokenizer has no chat template.
+        UserError: the texts are messages and the tokenizer has no chat template, or its template refuses one of them.
     """
     if bool(comparisons["messages"].any()) and not tokenizer.chat_template:
         raise UserError(
@@ -89,9 +90,23 @@ def _conversations(row: Any, tokenizer: "PreTrainedTokenizerBase") -> tuple[str,
         return str(prompt), f"{prompt}{responses[0]}", f"{prompt}{responses[1]}"
     turns = _messages(prompt, "user")
     conversations = [turns + _messages(response, "assistant") for response in responses]
-    rendered = [str(tokenizer.apply_chat_template(c, tokenize=False)) for c in conversations]
-    opening = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    try:
+        rendered = [str(tokenizer.apply_chat_template(c, tokenize=False)) for c in conversations]
+        opening = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    except TemplateError as error:
+        raise _refused(row, conversations[0], error) from None
     return opening, rendered[0], rendered[1]
+
+
+def _refused(row: Any, conversation: list[dict[str, str]], error: TemplateError) -> UserError:
+    """Say which annotation the chat template does not take; templates refuse with words of their own."""
+    place = f"{row.file}, line {row.line}: " if hasattr(row, "file") else ""
+    roles = [message.get("role", "") for message in conversation]
+    what = "leave out the system turn, or put its text into the first user turn," if "system" in roles else "change it,"
+    return UserError(
+        f"{place}the policy's chat template refuses the conversation {', '.join(roles)}: {error}",
+        f"{what} in all annotations, or use a policy.base whose template takes such turns",
+    )
 
 
 def _messages(text: Text, role: str) -> list[dict[str, str]]:

@@ -128,7 +128,7 @@ def _precision(settings: PolicySettings) -> str:
 def _initial_policy(annotations: "pd.DataFrame", settings: Settings, output: Path) -> Policy:
     """Load the base policy; a tiny one is made once and kept, so that an interrupted run finds the same one."""
     if settings.policy.base != TINY:
-        return load_policy(settings.policy.base, settings.policy.revision)
+        return load_policy(settings.policy.base, settings.policy.revision, max_length=settings.policy.max_length)
     base = output / "record" / "base"
     if not base.exists():
         partial = output / "base.partial"

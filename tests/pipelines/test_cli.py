@@ -120,6 +120,8 @@ def test_a_port_in_use_is_named_with_a_free_one(repo_pipeline: Run, tmp_path: Pa
         (["--set", "policy.tiny.hidden=130"], "policy.tiny.hidden to a multiple of 8"),
         (["--set", "policy.max_length=256"], "policy.max_prompt_length=128"),
         (["--set", "policy.base=./no-such-model"], "no-such-model"),
+        (["--set", "policy.base=~/few"], "policy.max_length=256"),
+        (["--set", "policy.base=~nobody/gpt2"], "~nobody/gpt2"),
         (["--set", "data.pseudonymise=true"], "REPO_PSEUDONYM_KEY"),
         (["--set", "reliability.prior_state=gone.json"], "gone.json"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
@@ -134,6 +136,8 @@ def test_a_port_in_use_is_named_with_a_free_one(repo_pipeline: Run, tmp_path: Pa
         "unequal heads",
         "no room for a response",
         "missing model",
+        "few positions",
+        "missing home",
         "no key",
         "missing prior state",
         "missing config",
@@ -145,10 +149,12 @@ def test_mistakes_are_told_before_anything_is_made(
     repo_pipeline: Run, tmp_path: Path, arguments: list[str], words: str
 ) -> None:
     (tmp_path / "file").write_text("")
+    (tmp_path / "few").mkdir()
+    (tmp_path / "few" / "config.json").write_text('{"model_type": "gpt2", "n_positions": 256}')
     (tmp_path / "votes.jsonl").write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}\n')
     defaults = {"--data": "votes.jsonl", "--store": "store"}
     given = defaults | dict(zip(arguments[::2], arguments[1::2], strict=True))
-    done = repo_pipeline("run", *(part for pair in given.items() for part in pair), cwd=tmp_path)
+    done = repo_pipeline("run", *(part for pair in given.items() for part in pair), cwd=tmp_path, HOME=str(tmp_path))
     assert done.returncode == 1
     assert words in done.stderr
     assert "Traceback" not in done.stdout + done.stderr

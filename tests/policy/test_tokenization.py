@@ -1,5 +1,6 @@
 """Token boundaries, chat templates and truncation."""
 
+import copy
 import json
 
 import hypothesis.strategies as st
@@ -51,10 +52,21 @@ def test_messages_go_through_the_chat_template(tiny_policy: Policy) -> None:
     assert decode(encoded.response_b) == "No.</s>"
 
 
-def test_plain_texts_end_with_the_end_token_where_there_is_no_template(tiny_policy: Policy) -> None:
-    from copy import deepcopy
+def test_a_conversation_that_the_template_refuses_is_named_with_its_line(tiny_policy: Policy) -> None:
+    strict = copy.deepcopy(tiny_policy.tokenizer)
+    refusal = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    strict.chat_template = refusal + str(strict.chat_template)
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}]
+    answer = [json.dumps([{"role": "assistant", "content": c}]) for c in ("Yes.", "No.")]
+    fine = comparison(json.dumps(turns[1:]), *answer, messages=True).assign(file="votes.jsonl", line=3)
+    refused = comparison(json.dumps(turns), *answer, messages=True).assign(file="votes.jsonl", line=7)
+    words = r"votes\.jsonl, line 7: .*system, user, assistant: System role not supported\n.*leave out the system turn"
+    with pytest.raises(UserError, match=words):
+        encode_comparisons(pd.concat([fine, refused]), strict, 100, 100)
 
-    bare = deepcopy(tiny_policy.tokenizer)
+
+def test_plain_texts_end_with_the_end_token_where_there_is_no_template(tiny_policy: Policy) -> None:
+    bare = copy.deepcopy(tiny_policy.tokenizer)
     bare.chat_template = None
     encoded = encode_comparisons(comparison("Why? ", "Because.", "So."), bare, 100, 100)[0]
     assert bare.decode(encoded.response_a).endswith("Because.</s>")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from repo.errors import UserError
 from repo.files import read_json
-from repo.policy.loading import add_lora, load_policy
+from repo.policy.loading import Policy, add_lora, load_policy
 from repo.policy.losses import LOSSES, PairLogps, PreferenceLoss
 from repo.policy.trainer import Metrics
 from repo.policy.training import TrainingResult, learning_rate, train
@@ -172,6 +172,29 @@ def test_the_automatic_learning_rate_depends_on_what_is_trained(change: dict[str
 def test_a_model_path_that_does_not_exist_is_named(base: str) -> None:
     with pytest.raises(UserError, match=re.escape(base)):
         load_policy(base)
+
+
+def test_a_base_in_the_home_directory_is_found_there(
+    annotations: pd.DataFrame,
+    small_settings: Settings,
+    gpt2_policy: Policy,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    gpt2_policy.save(tmp_path / "gpt2")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    result = train(annotations, changed(small_settings, policy={"base": "~/gpt2"}), tmp_path / "out")
+    assert result.summary["base"] == str(tmp_path / "gpt2")
+
+
+def test_a_base_with_fewer_positions_than_the_longest_sequence_is_refused(
+    annotations: pd.DataFrame, small_settings: Settings, gpt2_policy: Policy, tmp_path: Path
+) -> None:
+    gpt2_policy.save(tmp_path / "gpt2")  # 256 positions
+    long = changed(small_settings, policy={"base": str(tmp_path / "gpt2"), "max_length": 257})
+    with pytest.raises(UserError, match=r"at most 256 tokens(.|\n)*policy\.max_length=256"):
+        train(annotations, long, tmp_path / "out")
+    assert load_policy(tmp_path / "gpt2", max_length=256)
 
 
 @pytest.mark.parametrize("estimator", ["incremental", "paper"])
