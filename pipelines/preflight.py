@@ -1,5 +1,8 @@
 """Mistakes that can be told before a store is made or a step is started."""
 
+import os
+import sys
+
 from repo.annotations.reading.sources import expand_sources
 from repo.annotations.simulation import is_simulated
 from repo.settings import Settings
@@ -23,8 +26,16 @@ def check(data: str, settings: Settings) -> None:
         from repo.reliability.state import load_state
 
         load_state(earlier)
+    if ":" in settings.train.loss:
+        _import_as_the_steps_do()
     from repo.policy.loading import check_base
     from repo.policy.losses import make_loss
 
     make_loss(settings.train.loss, settings.train.loss_options)
     check_base(settings.policy.base, settings.policy.max_length)
+
+
+def _import_as_the_steps_do() -> None:
+    """Find modules in the working directory, as steps do, which kfp starts by `python -m`."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())

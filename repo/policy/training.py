@@ -14,7 +14,7 @@ from repo.policy.batches import PreferenceData, tokenize_annotations
 from repo.policy.checkpoints import CheckpointFolder
 from repo.policy.loading import TINY, Policy, add_lora, load_policy, make_tiny_policy, merge_lora
 from repo.policy.logprobs import ResponseLogps, score_comparisons
-from repo.policy.losses import PreferenceLoss, make_loss
+from repo.policy.losses import PreferenceLoss, loss_record, make_loss
 from repo.policy.reliabilities import final_estimate, gold_comparisons, make_estimator
 from repo.policy.trainer import Metrics, Trainer
 from repo.reliability.state import ReliabilityState, load_state
@@ -175,8 +175,7 @@ def _summary(trainer: Trainer, settings: Settings, seconds: float) -> dict[str, 
     return {
         "base": _base_name(settings.policy.base),
         "base_revision": settings.policy.revision,
-        "loss": settings.train.loss,
-        "loss_options": dict(vars(trainer.loss)),
+        **loss_record(trainer.loss),
         "m_step": trainer.m_step,
         "learning_rate": trainer.learning_rate,
         "steps": trainer.total_steps,

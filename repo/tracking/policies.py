@@ -16,6 +16,7 @@ from repo.tracking.registry import ModelInfo
 
 if TYPE_CHECKING:
     from repo.evaluation.evaluation import PolicySource
+    from repo.policy.losses import PreferenceLoss
     from repo.reliability.state import ReliabilityState
 
 _TINY = "tiny"
@@ -69,18 +70,27 @@ def policy_source(pointer: Pointer) -> "PolicySource":
     """Fetch a policy that log_policy kept, and what is needed to score it as it was trained.
 
     Raises:
-        UserError: the policy or the record of its training is gone or was changed.
+        UserError: the policy or the record of its training is gone or was changed, or its loss cannot be made again.
     """
     from repo.evaluation.evaluation import PolicySource
-    from repo.policy.losses import make_loss
 
     directory = fetch(pointer)
     details = model_metadata(directory)
     base: Path | str = details["base"]
     if base == _TINY:
         base = fetch(Pointer(details["record_uri"], details["record_digest"])) / "base"
-    loss = make_loss(details["loss"], json.loads(details["loss_options"]))
-    return PolicySource(directory / "model", base, loss, details["base_revision"])
+    return PolicySource(directory / "model", base, _loss_of(details), details["base_revision"])
+
+
+def _loss_of(details: dict[str, Any]) -> "PreferenceLoss":
+    from repo.policy.losses import make_loss
+
+    try:
+        return make_loss(details["loss"], json.loads(details["loss_options"]))
+    except UserError as error:
+        raise UserError(
+            f"the loss that the policy was trained with cannot be made again: {error.problem}", error.remedy
+        ) from None
 
 
 def champion_source(info: ModelInfo) -> "PolicySource":

@@ -121,6 +121,9 @@ def test_a_loss_of_your_own_needs_one_method(
     plain = changed(small_settings, reliability={"estimator": "none"})
     result = train(annotations, plain, tmp_path, loss=Hinge())
     assert result.history[-1]["rewards/margins"] > result.history[0]["rewards/margins"]
+    recorded = read_json(result.record / "training.json")
+    assert recorded["loss"].endswith("<locals>.Hinge")
+    assert (recorded["loss_options"], recorded["loss_importable"]) == ({"beta": 0.5}, False)
 
 
 def test_adapters_train_and_are_handed_on_merged(
