@@ -188,7 +188,7 @@ def loss_record(loss: PreferenceLoss) -> dict[str, Any]:
     name = _OURS.get(kind, f"{kind.__module__}:{kind.__qualname__}")
     options = _options_of(loss)
     plain = {key: value if _is_plain(value) else repr(value) for key, value in options.items()}
-    importable = kind.__module__ != "__main__" and plain == options and _is_made(kind, name, plain)
+    importable = kind.__module__ != "__main__" and all(map(_is_plain, options.values())) and _is_made(kind, name, plain)
     return {"loss": name, "loss_options": plain, "loss_importable": importable}
 
 
@@ -237,7 +237,7 @@ def _imported(name: str) -> Any:
         raise UserError(
             f"train.loss: {name}: importing {module!r} failed: {' '.join(f'{type(error).__name__}: {error}'.split())}",
             f"start in the directory that holds {module.split('.')[0]}, or install it as a package"
-            if isinstance(error, ModuleNotFoundError)
+            if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
             else f"correct it until python -c 'import {module}' works",
         ) from None
     try:

@@ -219,6 +219,22 @@ def test_a_loss_that_no_other_process_finds_is_recorded_as_such() -> None:
     assert "inside a function" in caught.value.remedy
 
 
+def test_a_loss_from_a_script_of_the_past_is_told_with_what_to_do() -> None:
+    with pytest.raises(UserError, match="no class 'Hinge' in the module '__main__'") as caught:
+        make_loss("__main__:Hinge", {})
+    assert "train again" in caught.value.remedy
+
+
+def test_what_a_module_needs_and_does_not_find_is_not_taken_for_the_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needy_losses.py").write_text("import no_such_package\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="No module named 'no_such_package'") as caught:
+        make_loss("needy_losses:Hinge", {})
+    assert "python -c 'import needy_losses'" in caught.value.remedy
+
+
 def test_a_class_that_is_no_dataclass_is_recorded_with_what_it_holds() -> None:
     class Plain(PreferenceLoss):
         def __init__(self) -> None:
