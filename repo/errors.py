@@ -1,8 +1,12 @@
 """The one kind of error a user may cause; it says what is wrong, where, and what to do about it."""
 
+from repo.uris import public_name
+
 
 class UserError(ValueError):
     """Something in the user's input, configuration or surroundings; shown as one screen of text, never as a traceback.
+
+    It is printed, logged and kept in tags, so whatever URI stands in it loses its secrets here.
 
     Args:
         problem: what is wrong, naming the file, row and field where there is one.
@@ -10,9 +14,9 @@ class UserError(ValueError):
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
-        super().__init__(problem, remedy)
-        self.problem = problem
-        self.remedy = remedy
+        self.problem = public_name(problem)
+        self.remedy = public_name(remedy)
+        super().__init__(self.problem, self.remedy)
 
     def __str__(self) -> str:
         return f"{self.problem}\n  → {self.remedy}" if self.remedy else self.problem

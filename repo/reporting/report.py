@@ -39,6 +39,7 @@ from repo.reporting.summaries import (
     pairwise_agreement,
 )
 from repo.settings import Settings, leaves
+from repo.uris import public_name
 
 HEAT_MAP_ANNOTATORS = 30
 """Annotators in the agreement table; more of them would not be readable."""
@@ -107,7 +108,7 @@ def report_inputs(training: Path, settings: Settings, data: str) -> ReportInputs
     """
     simulated = is_simulated(data)
     return ReportInputs(
-        title="Simulated annotations" if simulated else f"Annotations from {data}",
+        title="Simulated annotations" if simulated else f"Annotations from {public_name(data)}",
         model_name=settings.policy.base,
         settings=_main_settings(settings),
         reliability=read_json(training / "reliability.json"),

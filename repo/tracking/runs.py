@@ -21,6 +21,7 @@ from repo.console import user_errors
 from repo.errors import UserError
 from repo.tracking.handover import location
 from repo.tracking.step_run import StepRun
+from repo.uris import public_name
 
 PIPELINE_RUN = "repo.pipeline_run"
 """Tag of a parent run: the Kubeflow job it stands for."""
@@ -116,7 +117,7 @@ def step_run(parent_run_id: str, name: str) -> Iterator[StepRun]:
             run.set_tags({ERROR: error.problem, REMEDY: error.remedy})
             raise
         except Exception as error:
-            run.set_tags({ERROR: f"{type(error).__name__}: {error}"})
+            run.set_tags({ERROR: public_name(f"{type(error).__name__}: {error}")})
             raise
         finally:
             run.log_metrics({"seconds": time.monotonic() - started})

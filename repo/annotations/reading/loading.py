@@ -19,11 +19,15 @@ import fsspec
 from repo.annotations.reading.json_rows import Row, parse_array, parse_lines, without_lone_surrogates
 from repo.annotations.reading.sources import HUB, SUFFIXES, format_of, is_saved_dataset
 from repo.errors import UserError
+from repo.uris import file_part, public_name, without_secrets
 
 
 @dataclass(frozen=True)
 class LoadedFile:
-    """Rows as they stand in a file, with their 1-based lines (JSONL, CSV) or record numbers (other formats)."""
+    """Rows as they stand in a file, with their 1-based lines (JSONL, CSV) or record numbers (other formats).
+
+    The name is public_name of what was loaded: it is kept with every row.
+    """
 
     name: str
     columns: list[str]
@@ -32,32 +36,33 @@ class LoadedFile:
     notes: list[str]
 
 
-def load(name: str) -> LoadedFile:
+def load(address: str) -> LoadedFile:
     """Load one thing that expand_sources returned.
 
     Raises:
         UserError: it cannot be read, naming the line where there is one, or it holds no rows.
     """
     with _quiet():
-        if name.startswith(HUB):
-            loaded = _from_dataset(name, _load_hub(name))
-        elif "://" not in name and Path(name).is_dir():
-            loaded = _from_dataset(name, _load_saved(Path(name)))
+        name = public_name(address)
+        if address.startswith(HUB):
+            loaded = _from_dataset(name, _load_hub(address))
+        elif "://" not in address and Path(address).is_dir():
+            loaded = _from_dataset(name, _load_saved(Path(address)))
         else:
-            loaded = _load_file(name)
+            loaded = _load_file(name, address)
     if not loaded.rows:
         raise UserError(f"{name}: holds no rows", "give a file with at least one annotation")
     return loaded
 
 
-def _load_file(name: str) -> LoadedFile:
+def _load_file(name: str, address: str) -> LoadedFile:
     """Load a file by way of a temporary folder: nothing stale is read and nothing is left behind."""
-    suffix = format_of(name)
+    suffix = format_of(address)
     if not suffix:
         raise UserError(f"{name}: unknown file format", f"give a file that ends in {', '.join(SUFFIXES)}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"annotations{suffix}"
-        _fetch(name, path)
+        _fetch(address, path)
         if not path.stat().st_size:
             raise UserError(f"{name}: the file is empty", "give a file with at least one annotation")
         if suffix == ".parquet":
@@ -66,15 +71,17 @@ def _load_file(name: str) -> LoadedFile:
         return _load_csv(name, path) if suffix == ".csv" else _load_json(name, path)
 
 
-def _fetch(name: str, path: Path) -> None:
+def _fetch(address: str, path: Path) -> None:
     """Copy (and decompress) a local or remote file to a path."""
     try:
-        with fsspec.open(name, "rb", compression="infer") as source, path.open("wb") as target:
+        compression = fsspec.utils.infer_compression(file_part(address))
+        with fsspec.open(address, "rb", compression=compression) as source, path.open("wb") as target:
             while chunk := source.read(1 << 24):
                 target.write(chunk)
     except Exception as error:  # every storage service and compression raises its own kinds
         problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UserError(f"{name}: cannot be read: {problem}", "check the path and your access to it") from error
+        remedy = "check the path and your access to it"
+        raise UserError(f"{address}: cannot be read: {without_secrets(problem, address)}", remedy) from error
 
 
 def _check_utf8(name: str, path: Path) -> None:

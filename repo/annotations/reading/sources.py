@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from repo.errors import UserError
+from repo.uris import file_part, without_secrets
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 """Formats read; each also with .gz, .bz2, .xz or .zst behind it."""
@@ -37,7 +38,7 @@ def expand_sources(source: str) -> list[str]:
 
 def format_of(name: str) -> str:
     """Return a file's format by its name ('.jsonl', '.csv' ...), or '' where it is none of ours."""
-    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
+    suffixes = [suffix.lower() for suffix in Path(file_part(name)).suffixes]
     if suffixes and suffixes[-1] in _COMPRESSION:
         suffixes.pop()
     return suffixes[-1] if suffixes and suffixes[-1] in SUFFIXES else ""
@@ -77,7 +78,8 @@ def _expand_remote(uri: str) -> list[str]:
     except UserError:
         raise
     except Exception as error:  # every storage service raises its own kinds
-        raise UserError(f"{uri}: {error or type(error).__name__}", "check the URI and your access to it") from error
+        problem = without_secrets(str(error) or type(error).__name__, uri)
+        raise UserError(f"{uri}: {problem}", "check the URI and your access to it") from error
     if not exists:
         raise UserError(f"{uri}: no such file", "check the URI and your access to it")
     return [uri]
