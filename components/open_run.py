@@ -48,18 +48,21 @@ def open_run(
     """
     from pathlib import Path
 
+    from repo.annotations.reading.pseudonyms import with_pseudonyms
     from repo.annotations.simulation import is_simulated
     from repo.console import say, user_errors
     from repo.settings import PIPELINE_PARAMETERS, from_parameters, leaves
     from repo.tracking.registry import check_line
     from repo.tracking.runs import open_parent
+    from repo.uris import public_name
 
     given = locals()
     with user_errors():
-        resolved = from_parameters({key: given[key] for key in PIPELINE_PARAMETERS}, config)
+        resolved = with_pseudonyms(from_parameters({key: given[key] for key in PIPELINE_PARAMETERS}, config))
         check_line(resolved.registry.model, is_simulated(data))
         parameters = {key: str(value) for key, value in leaves(resolved)}
-        run_id = open_parent(experiment, name or pipeline_run, pipeline_run, {"data": data, **parameters}, {})
+        parameters["data"] = public_name(data)
+        run_id = open_parent(experiment, name or pipeline_run, pipeline_run, parameters, {})
     Path(settings).write_text(resolved.model_dump_json(), encoding="utf-8")
     say(f"MLflow run {run_id} in experiment {experiment}")
     return run_id

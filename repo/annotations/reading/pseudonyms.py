@@ -3,13 +3,16 @@
 import hashlib
 import hmac
 import os
+import re
 
 import pandas as pd
 
 from repo.errors import UserError
+from repo.settings import Settings
 
 KEY_VARIABLE = "REPO_PSEUDONYM_KEY"
 _SHORTEST_KEY = 16
+_PSEUDONYM = re.compile("annotator-[0-9a-f]{16}")
 
 
 def pseudonym_key() -> bytes:
@@ -38,6 +41,23 @@ def pseudonymise(ids: pd.Series, key: bytes) -> pd.Series:
     """
     names = {name: _pseudonym(name, key) for name in ids.unique()}
     return ids.map(names)
+
+
+def with_pseudonyms(settings: Settings) -> Settings:
+    """Return the settings with the ids in reliability.pinned replaced as those of the annotations will be.
+
+    Where data.pseudonymise is off nothing changes, and an id that is a pseudonym already stays: it may be asked again.
+
+    Raises:
+        UserError: there is something to replace, and no key.
+    """
+    pinned = settings.reliability.pinned
+    if not settings.data.pseudonymise or all(map(_PSEUDONYM.fullmatch, pinned)):
+        return settings
+    key = pseudonym_key()
+    named = {name if _PSEUDONYM.fullmatch(name) else _pseudonym(name, key): eta for name, eta in pinned.items()}
+    reliability = settings.reliability.model_copy(update={"pinned": named})
+    return settings.model_copy(update={"reliability": reliability})
 
 
 def _pseudonym(name: str, key: bytes) -> str:
