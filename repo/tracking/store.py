@@ -8,13 +8,14 @@ import os
 import socket
 import sys
 import tempfile
-import urllib.error
-import urllib.request
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 from repo.errors import UserError
+from repo.uris import public_name, without_secrets
 
 DEFAULT_ROOT = Path(".repo")
 HOST = "127.0.0.1"
@@ -26,6 +27,8 @@ _QUIET = {
     # MLflow's job executor starts worker processes that nothing here uses.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
+
+_HURRY = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,41 @@ class Store:
     @property
     def tracking_uri(self) -> str:
         """MLflow's address of the store."""
-        return f"sqlite:///{self.database}"
+        if not self._special:
+            return f"sqlite:///{self.database}"
+        # The driver is named because of plain sqlite:/// MLflow makes the unquoted directories too, outside the store.
+        return f"sqlite+pysqlite:///{quote(str(self.database))}"
+
+    @property
+    def name(self) -> str:
+        """The address as it may be shown."""
+        return self.tracking_uri
+
+    @property
+    def artifact_location(self) -> str:
+        """MLflow's address of the artifacts."""
+        return self.artifacts.as_uri() if self._special else str(self.artifacts)
+
+    @property
+    def _special(self) -> bool:
+        """Whether the path has characters that mean something in a URI; others are kept plain, as in older stores."""
+        return any(character in "%?#" for character in str(self.root))
 
     @property
     def exists(self) -> bool:
         """Whether anything was ever kept here; tells without importing MLflow."""
         return self.database.is_file()
+
+    def check(self) -> None:
+        """Check, without making anything, that the database would lie in the directory.
+
+        Raises:
+            UserError: the database's library understands the path in another way.
+        """
+        from sqlalchemy.engine import make_url
+
+        if make_url(self.tracking_uri).database != str(self.database):
+            raise UserError(f"{self.root}: MLflow's database cannot lie in a directory of this name", _PLAIN_NAME)
 
     def open_experiment(self, experiment: str) -> None:
         """Create the store and the experiment where they are missing.
@@ -69,13 +101,19 @@ class Store:
         Raises:
             UserError: the directory cannot be written, was moved, or belongs to another version of MLflow.
         """
+        self.check()
         self._check_writable()
-        location = Path(_ensure_experiment(self.tracking_uri, experiment, _ANOTHER_STORE, str(self.artifacts)))
+        location = _path(_ensure_experiment(self.tracking_uri, experiment, _ANOTHER_STORE, self.artifact_location))
         if location != self.artifacts:
             raise UserError(
                 f"{self.root}: experiment '{experiment}' keeps its artifacts in {location}, outside this store",
                 f"if the store was moved, move it back to {location.parent}; else {_ANOTHER_STORE}",
             )
+
+    def opened(self) -> AbstractContextManager[None]:
+        """Look something up here: MLflow uses this store, and what goes wrong with it is a UserError."""
+        self.check()
+        return _opened(self, _ANOTHER_STORE)
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that make a child process use this store."""
@@ -93,7 +131,8 @@ class Store:
             )
         _check_port(port)
         command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-        artifacts = ["--default-artifact-root", str(self.artifacts), "--artifacts-destination", str(self.artifacts)]
+        location = self.artifact_location
+        artifacts = ["--default-artifact-root", location, "--artifacts-destination", location]
         return [*command, "--backend-store-uri", self.tracking_uri, *artifacts]
 
     def _check_writable(self) -> None:
@@ -119,37 +158,84 @@ class Server:
         """True: the server is somebody's already."""
         return True
 
+    @property
+    def name(self) -> str:
+        """The address as it may be shown."""
+        return public_name(self.tracking_uri)
+
+    def check(self) -> None:
+        """Ask a server once, with a short time limit, whether it is well: MLflow's own retries take minutes.
+
+        Raises:
+            UserError: nothing answers there, or it says that it is not well.
+        """
+        if not self._on_the_web:
+            return
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking._tracking_service.utils import get_default_host_creds
+        from mlflow.utils.rest_utils import http_request
+
+        try:
+            credentials = get_default_host_creds(self.tracking_uri)
+            answer = http_request(
+                credentials, "/health", "GET", timeout=_PATIENCE, max_retries=0, raise_on_status=False
+            )
+        except MlflowException as error:
+            problem = f"no answer from there: {_reason(error, self.tracking_uri)}"
+        else:
+            problem = _complaint(answer.status_code)
+        if problem:
+            raise UserError(f"MLFLOW_TRACKING_URI={self.name}: {problem}", _ANOTHER_SERVER)
+
     def open_experiment(self, experiment: str) -> None:
         """Create the experiment where it is missing.
 
         Raises:
             UserError: nothing answers there, or MLflow cannot work with it.
         """
-        if self.tracking_uri.startswith(("http://", "https://")):
-            self._check_answers()
+        self.check()
         _ensure_experiment(self.tracking_uri, experiment, _ANOTHER_SERVER)
 
+    def opened(self) -> AbstractContextManager[None]:
+        """Look something up here: MLflow uses this server, and what goes wrong with it is a UserError."""
+        self.check()
+        return _opened(self, _ANOTHER_SERVER)
+
     def environment(self) -> dict[str, str]:
-        """Return the environment variables that make a child process use this server."""
-        return {"MLFLOW_TRACKING_URI": self.tracking_uri, **_QUIET}
+        """Return the environment variables that make a child process use this server.
+
+        User and password leave the address: MLflow prints that, and keeps it.
+        """
+        user, password = self._credentials
+        if not user or not password:
+            return {"MLFLOW_TRACKING_URI": self.tracking_uri, **_QUIET}
+        address = urlsplit(self.tracking_uri)
+        host = address.netloc.rpartition("@")[2]
+        return {
+            "MLFLOW_TRACKING_URI": address._replace(netloc=host).geturl(),
+            "MLFLOW_TRACKING_USERNAME": user,
+            "MLFLOW_TRACKING_PASSWORD": password,
+            **_QUIET,
+        }
+
+    @property
+    def _on_the_web(self) -> bool:
+        return self.tracking_uri.startswith(("http://", "https://"))
+
+    @property
+    def _credentials(self) -> tuple[str, str]:
+        """User and password in a web address; of others (databases) MLflow needs them where they stand."""
+        if not self._on_the_web:
+            return "", ""
+        user, _, password = urlsplit(self.tracking_uri).netloc.rpartition("@")[0].partition(":")
+        return unquote(user), unquote(password)
 
     def ui_command(self, port: int) -> list[str]:
         """Raise UserError: a server shows itself."""
         raise UserError(
-            f"MLFLOW_TRACKING_URI={self.tracking_uri}: not a store of this command",
+            f"MLFLOW_TRACKING_URI={self.name}: not a store of this command",
             "open that server's own page, or name a directory with --store DIR",
         )
-
-    def _check_answers(self) -> None:
-        """Ask once: MLflow's own retries take minutes to find out."""
-        try:
-            urllib.request.urlopen(f"{self.tracking_uri.rstrip('/')}/health", timeout=10).close()
-        except urllib.error.HTTPError:
-            pass  # An answer, if only a refusal; MLflow itself says more about that.
-        except (OSError, HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            problem = f"MLFLOW_TRACKING_URI={self.tracking_uri}: no answer from there: {reason}"
-            raise UserError(problem, _ANOTHER_SERVER) from None
 
 
 def choose_store(root: Path | None = None) -> Store | Server:
@@ -159,7 +245,24 @@ def choose_store(root: Path | None = None) -> Store | Server:
 
 
 _ANOTHER_STORE = "make that directory usable, or choose another with --store DIR"
+_PLAIN_NAME = "choose a directory without %, ? and # in its path with --store DIR"
+_PATIENCE = 10
+"""Seconds that a server may take to say that it is well."""
 _ANOTHER_SERVER = "start that server, correct or unset MLFLOW_TRACKING_URI, or name a directory with --store DIR"
+
+
+@contextmanager
+def _opened(store: Store | Server, remedy: str) -> Iterator[None]:
+    """Nobody waits minutes for a list: unlike a run, a look-up does not outlast a server's restart."""
+    os.environ.update({**_HURRY, **store.environment()})
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        problem = without_secrets(str(error).splitlines()[0], store.tracking_uri)
+        raise UserError(f"{store.name}: {problem}", remedy) from error
 
 
 def _ensure_experiment(tracking_uri: str, experiment: str, remedy: str, artifact_location: str | None = None) -> str:
@@ -177,7 +280,32 @@ def _ensure_experiment(tracking_uri: str, experiment: str, remedy: str, artifact
         experiment_id = ensure_experiment(client, experiment, artifact_location)
         return str(client.get_experiment(experiment_id).artifact_location)
     except (MlflowException, SQLAlchemyError) as error:
-        raise UserError(f"{tracking_uri}: {str(error).splitlines()[0]}", remedy) from error
+        problem = without_secrets(str(error).splitlines()[0], tracking_uri)
+        raise UserError(f"{public_name(tracking_uri)}: {problem}", remedy) from error
+
+
+def _path(location: str) -> Path:
+    """Return the directory of a local artifact location, which MLflow keeps as a path or as a URI."""
+    return Path(unquote(urlsplit(location).path) if location.startswith("file:") else location)
+
+
+def _reason(error: Exception, uri: str) -> str:
+    """Return why a request failed, from the innermost of the exceptions that MLflow and its libraries wrapped."""
+    inner: BaseException = error
+    while inner.__cause__ or inner.__context__:
+        inner = inner.__cause__ or inner.__context__ or inner
+    return without_secrets(str(getattr(inner, "strerror", None) or inner), uri)
+
+
+def _complaint(status: int) -> str:
+    """Return what is wrong with a server that answers with this HTTP status, '' where nothing is."""
+    if status in (401, 403):
+        return (
+            f"it answers with HTTP {status}: user and password, or the token, are missing or wrong "
+            "(MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN)"
+        )
+    # Anything else below 500 is an answer, if only that this server has no such page.
+    return f"it answers with HTTP {status}" if status >= 500 else ""
 
 
 def _check_port(port: int) -> None:

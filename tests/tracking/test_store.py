@@ -29,6 +29,25 @@ def test_a_new_store_keeps_everything_inside_its_directory(tmp_path, monkeypatch
     assert sorted(path.name for path in store.root.iterdir()) == ["artifacts", "mlflow.db"]
 
 
+@pytest.mark.parametrize("name", ["a b", "feature%2Flogin", "v2?draft", "a#b", "it's", "übung", "100%;x=1&y:z"])
+def test_a_directory_of_any_name_holds_its_store_and_nothing_lies_beside_it(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    store = Store(Path("in", name))
+    for _ in range(2):
+        store.open_experiment("repo")
+    for variable, value in store.environment().items():
+        monkeypatch.setenv(variable, value)
+    (tmp_path / "published").mkdir()
+    (tmp_path / "published/a.txt").write_text("text")
+    with step_run(open_parent("repo", "training", "job-1", settings={}, tags={}), "validate") as run:
+        pointer = run.publish(tmp_path / "published", "result")
+    assert (fetch(pointer) / "a.txt").read_text() == "text"
+    assert fetch(pointer).is_relative_to(store.artifacts)
+    assert [path.name for path in (tmp_path / "in").iterdir()] == [name]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "published"]
+    assert sorted(path.name for path in store.root.iterdir()) == ["artifacts", "mlflow.db"]
+
+
 def test_preparing_twice_changes_nothing(store):
     before = [dict(experiment) for experiment in MlflowClient().search_experiments()]
     store.open_experiment("repo")
