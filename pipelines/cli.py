@@ -1,7 +1,7 @@
 """The command line, `repo-pipeline`. Heavy imports stand inside the commands: help must come at once."""
 
+import io
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from repo.errors import UserError
+from repo.uris import public_name
 
 DEMO = "repo-demo"
 """The demo's experiment and registered model: a toy never stands where a real policy does."""
@@ -16,6 +17,13 @@ DEMO = "repo-demo"
 
 class _Commands(click.Group):
     """Shows a user's mistake as text with a remedy, exit code 1."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command line; output never fails because the terminal lacks a character."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*arguments, **options)
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command."""
@@ -110,11 +118,14 @@ def _run(data: str, config: Path | None, overrides: tuple[str, ...], store: Path
     from repo.tracking.store import DEFAULT_ROOT, choose_store
 
     settings = load_settings(config, overrides)
-    check(data, settings)
-    from pipelines.local import run_training
-
     chosen = choose_store(store)
-    click.echo(f"training pipeline on {data}; everything is kept in {chosen.tracking_uri}")
+    check(data, settings)
+    chosen.check()
+    from pipelines.local import run_training
+    from repo.annotations.reading.pseudonyms import with_pseudonyms
+
+    settings = with_pseudonyms(settings)
+    click.echo(f"training pipeline on {public_name(data)}; everything is kept in {chosen.name}")
     finished = run_training(data, settings, chosen, (store or DEFAULT_ROOT).absolute(), verbose)
     from pipelines.summary import summarise
 
@@ -204,27 +215,23 @@ def models(store: Path | None, model: str | None, as_json: bool) -> None:
       repo-pipeline models
       repo-pipeline models --json | jq '.[] | select(.verdict == "promote")'
     """
-    from repo.settings import RegistrySettings
+    from repo.settings import build_settings
     from repo.tracking.store import choose_store
 
+    name = build_settings({"registry": {"model": model}} if model is not None else {}, "--model").registry.model
     chosen = choose_store(store)
-    name = model or RegistrySettings().model
     if not chosen.exists:
         click.echo("[]" if as_json else "no models yet: `repo-pipeline demo` or `repo-pipeline run` makes one")
         return
-    import os
-
-    os.environ.update(chosen.environment())
     from dataclasses import asdict
 
     from pipelines.summary import models_table
     from repo.tracking.registry import list_models, model_names
 
-    infos = list_models(name)
-    if as_json:
-        click.echo(json.dumps([asdict(info) for info in infos], indent=2))
-    else:
-        click.echo(models_table(name, infos, [] if infos else model_names()))
+    with chosen.opened():
+        infos = list_models(name)
+        others = [] if infos else model_names()
+    click.echo(json.dumps([asdict(info) for info in infos], indent=2) if as_json else models_table(name, infos, others))
 
 
 @main.command()
@@ -239,15 +246,13 @@ def ui(store: Path | None, port: int) -> None:
     """
     import os
 
+    from pipelines.serving import serve
     from repo.tracking.store import choose_store
 
     chosen = choose_store(store)
     command = chosen.ui_command(port)
     click.echo(f"MLflow on http://127.0.0.1:{port} (Ctrl-C stops it)")
-    try:
-        sys.exit(subprocess.call(command, env=os.environ | chosen.environment()))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(serve(command, os.environ | chosen.environment()))
 
 
 @main.command()

@@ -18,6 +18,7 @@ from repo.console import PREFIX
 from repo.errors import UserError
 from repo.settings import Settings, to_parameters
 from repo.tracking.store import Server, Store
+from repo.uris import public_name
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def run_training(data: str, settings: Settings, store: Store | Server, scratch: 
     """
     store.open_experiment(settings.registry.experiment)
     os.environ.update(store.environment())
+    # The steps' output is read as UTF-8, whatever the terminal can show.
+    os.environ["PYTHONIOENCODING"] = "utf-8:backslashreplace"
     from repo.annotations.simulation import is_simulated
     from repo.tracking.registry import check_line
     from repo.tracking.runs import PIPELINE_RUN, close_parent, find_run
@@ -127,7 +130,7 @@ class _Tee(io.StringIO):
     def write(self, text: str) -> int:
         """Take any piece of text; act on whole lines."""
         *lines, self.pending = (self.pending + text).split("\n")
-        for line in lines:
+        for line in map(public_name, lines):
             self.file.write(f"{line}\n")
             self.file.flush()
             self._show(line)

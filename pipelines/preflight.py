@@ -5,15 +5,19 @@ import sys
 
 from repo.annotations.reading.sources import expand_sources
 from repo.annotations.simulation import is_simulated
+from repo.errors import UserError
 from repo.settings import Settings
 
 
 def check(data: str, settings: Settings) -> None:
-    """Check that the data, the policy, the loss and an earlier reliability state exist.
+    """Check that the locale will do, and that the data, the policy, the loss and an earlier reliability state exist.
 
     Raises:
         UserError: one of them does not, or a pseudonym key is missing.
     """
+    if sys.getfilesystemencoding() != "utf-8":
+        problem = f"the steps' source is UTF-8, and this locale hands {sys.getfilesystemencoding()} to other processes"
+        raise UserError(problem, "export PYTHONUTF8=1, or use a UTF-8 locale such as LANG=C.UTF-8")
     if not is_simulated(data):
         expand_sources(data)
     # The cheap checks come first: what follows imports pandas and torch.

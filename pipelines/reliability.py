@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipelines.output import check_output, write_output
 from repo.errors import UserError
 from repo.settings import ReliabilitySettings, Settings, leaves
+from repo.uris import public_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +74,9 @@ def run(sources: Sources, settings: Settings, output: Path | None) -> Outcome:
     """
     if settings.reliability.estimator == "none":
         raise UserError("reliability.estimator=none estimates nothing", "leave it out, or choose full")
+    from repo.annotations.reading.pseudonyms import with_pseudonyms
+
+    settings = with_pseudonyms(settings)
     if output:
         check_output(output, FILES)
     state = _prior_state(settings.reliability)
@@ -86,9 +90,25 @@ def run(sources: Sources, settings: Settings, output: Path | None) -> Outcome:
 def _prior_state(settings: ReliabilitySettings) -> "ReliabilityState | None":
     if not settings.prior_state:
         return None
+    if settings.prior_state.startswith("models:/"):
+        return _state_of_model(settings.prior_state)
     from repo.reliability.state import load_state
 
     return load_state(settings.prior_state)
+
+
+def _state_of_model(uri: str) -> "ReliabilityState":
+    """Fetch the state of a registered model from the server in MLFLOW_TRACKING_URI, or from `.repo`."""
+    from repo.tracking.store import choose_store
+
+    store = choose_store()
+    if not store.exists:
+        problem = f"reliability.prior_state: {uri}: MLFLOW_TRACKING_URI is not set, and there is no .repo here"
+        raise UserError(problem, "run this beside .repo, set MLFLOW_TRACKING_URI, or give a reliability_state.json")
+    with store.opened():
+        from repo.tracking.policies import prior_state_of
+
+        return prior_state_of(uri)
 
 
 def _read(annotations: str, settings: Settings, output: Path | None) -> tuple["ReadVotes", "ValidationResult"]:
@@ -181,10 +201,10 @@ def _report(
 ) -> "Report":
     from repo.reporting.report import ReportInputs, build_report
 
-    given = {"annotations": sources.annotations, "margins": sources.margins, "gold": sources.gold}
+    given = {name: public_name(value) for name, value in asdict(sources).items()}
     return build_report(
         ReportInputs(
-            title=f"{'Labels' if votes.classes else 'Annotations'} from {sources.annotations}",
+            title=f"{'Labels' if votes.classes else 'Annotations'} from {given['annotations']}",
             model_name=None,
             settings=[*((name, value) for name, value in given.items() if value), *_main_settings(settings)],
             reliability=found.record,

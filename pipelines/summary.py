@@ -1,5 +1,6 @@
 """What the command line prints when a run has ended, and its table of models."""
 
+import shlex
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ def summarise(finished: "LocalRun", data: str, settings: Settings, store: Path |
     verdict = read_json(artifact_of(finished.run_id, "gate", "verdict/verdict.json"))
     truth = settings.simulation.reliabilities if is_simulated(data) else {}
     steps = [(s.name, s.status.lower(), f"{s.seconds:.1f} s" if s.seconds else "") for s in steps_of(finished.run_id)]
-    option = f" --store {store}" if store else ""
+    option = f" --store {shlex.quote(str(store))}" if store else ""
     model = settings.registry.model
     named = option if model == RegistrySettings().model else f"{option} --model {model}"
     return "\n".join(
