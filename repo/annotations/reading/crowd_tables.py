@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from repo.annotations.quarantine import QuarantinedRow
-from repo.annotations.reading.json_rows import Row
 from repo.annotations.reading.loading import LoadedFile, load
 from repo.annotations.reading.pseudonyms import pseudonym_key, pseudonymise
 from repo.annotations.reading.reader import ReadResult, read_annotations
+from repo.annotations.reading.rows import Row
 from repo.annotations.reading.side_files import TASK, one_column, value_text
 from repo.annotations.reading.sources import expand_sources
 from repo.annotations.reading.texts import scalar_text

@@ -2,38 +2,39 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
+from repo.annotations.reading.rows import Row
 from repo.errors import UserError
 
-Row: TypeAlias = dict[str, Any]
-Numbered: TypeAlias = tuple[list[int], list[Row]]
+Numbered: TypeAlias = Iterator[tuple[int, Row]]
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _REMEDY = "write one JSON object a line (JSONL), or one array of objects"
 
 
-def parse_lines(name: str, texts: Sequence[str]) -> Numbered:
-    """Parse a file's lines, blank ones left out; returns the 1-based numbers of the others and their objects.
+def parse_lines(name: str, texts: Iterable[str]) -> Numbered:
+    """Parse a file's lines as they come, blank ones left out; yields their 1-based numbers and their objects.
 
     Raises:
         UserError: a line is not valid JSON or no object, or the whole file is one JSON value over several lines.
     """
-    numbers = [number for number, text in enumerate(texts, start=1) if text.strip()]
-    rows: list[Row] = []
-    for number in numbers:
+    remaining, first = iter(texts), True
+    for number, text in enumerate(remaining, start=1):
+        if not text.strip():
+            continue
         try:
-            row = json.loads(texts[number - 1])
+            row = json.loads(text)
         except json.JSONDecodeError as error:
-            if not rows and _is_json("\n".join(texts)):
+            if first and _is_json("\n".join([text, *remaining])):
                 raise UserError(f"{name}: neither JSON lines nor a JSON array", _REMEDY) from None
             raise UserError(f"{name}, line {number}: {_describe(error)}", "repair or delete that line") from None
-        rows.append(_object(row, f"{name}, line {number}"))
-    return numbers, rows
+        yield number, _object(row, f"{name}, line {number}")
+        first = False
 
 
 def parse_array(name: str, text: str) -> Numbered:
-    """Parse one array of objects; returns their 1-based record numbers and the objects.
+    """Parse one array of objects; yields their 1-based record numbers and the objects.
 
     Raises:
         UserError: it is not valid JSON, or holds something that is no object.
@@ -43,12 +44,12 @@ def parse_array(name: str, text: str) -> Numbered:
     except json.JSONDecodeError as error:
         remedy = "repair the array at that place; is the file complete?"
         raise UserError(f"{name}, line {error.lineno}: {_describe(error)}", remedy) from None
-    numbers = list(range(1, len(values) + 1))
-    return numbers, [_object(value, f"{name}, record {number}") for number, value in zip(numbers, values, strict=True)]
+    for number, value in enumerate(values, start=1):
+        yield number, _object(value, f"{name}, record {number}")
 
 
-def without_lone_surrogates(rows: list[Row]) -> tuple[list[Row], int]:
-    """Replace what no UTF-8 file can hold (JSON can, as an escape); returns the rows and how many were replaced."""
+def without_lone_surrogates(row: Row) -> tuple[Row, int]:
+    """Replace what no UTF-8 file can hold (JSON can, as an escape); returns the row and how many were replaced."""
     replaced = 0
 
     def clean(value: Any) -> Any:
@@ -62,7 +63,7 @@ def without_lone_surrogates(rows: list[Row]) -> tuple[list[Row], int]:
             return {clean(key): clean(item) for key, item in value.items()}
         return value
 
-    return [clean(row) for row in rows], replaced
+    return clean(row), replaced
 
 
 def _object(value: Any, place: str) -> Row:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-from repo.annotations.reading.json_rows import Row
 from repo.annotations.reading.loading import LoadedFile
 from repo.annotations.reading.multipref import is_multipref, unfold
+from repo.annotations.reading.rows import Row
 from repo.annotations.reading.texts import BadRowError, kind_of, read_text, same_form, scalar_text, split_common_prefix
 from repo.annotations.schema import VIRTUAL_ANNOTATOR, Text, encode_text, flip, pair_digest
 from repo.errors import UserError
@@ -52,7 +52,8 @@ def recognise(loaded: LoadedFile, columns: Mapping[str, str]) -> tuple[LoadedFil
         loaded = unfold(loaded)
     layout = _layout_of(loaded)
     kept = [name for name in KNOWN if name in loaded.columns]
-    loaded = replace(loaded, columns=kept, rows=[{name: row.get(name) for name in kept} for row in loaded.rows])
+    rows = loaded.rows.map(lambda chunk: [{name: row.get(name) for name in kept} for row in chunk])
+    loaded = replace(loaded, columns=kept, rows=rows)
     _check_kinds(loaded)
     return loaded, layout
 
@@ -99,11 +100,12 @@ def _rename(loaded: LoadedFile, columns: Mapping[str, str]) -> LoadedFile:
     if not columns:
         return loaded
     taken = set(columns.values()) | set(columns)
-    rows = [
-        {name: value for name, value in row.items() if name not in taken}
-        | {ours: row.get(theirs) for ours, theirs in columns.items()}
-        for row in loaded.rows
-    ]
+
+    def renamed(row: Row) -> Row:
+        others = {name: value for name, value in row.items() if name not in taken}
+        return others | {ours: row.get(theirs) for ours, theirs in columns.items()}
+
+    rows = loaded.rows.map(lambda chunk: [renamed(row) for row in chunk])
     return replace(loaded, columns=[*(c for c in loaded.columns if c not in taken), *columns], rows=rows)
 
 
@@ -139,15 +141,25 @@ def _names(loaded: LoadedFile, most: int = 30) -> str:
 
 def _check_kinds(loaded: LoadedFile) -> None:
     """Refuse a column that is text in some rows and messages in others, and ids that are no plain values."""
+    kinds: dict[str, str] = {}
+    errors: dict[str, UserError] = {}
+    for line, row in zip(loaded.lines, loaded.rows, strict=True):
+        for column in loaded.columns:
+            if column not in errors and (error := _wrong_kind(loaded.name, line, column, kind_of(row[column]), kinds)):
+                errors[column] = error
     for column in loaded.columns:
-        first: str | None = None
-        for line, row in zip(loaded.lines, loaded.rows, strict=True):
-            kind = kind_of(row[column])
-            if column in OPTIONAL[:3] and kind in ("a list", "an object"):
-                raise UserError(f"{loaded.name}, line {line}: {column} is {kind}", "give a text or a number")
-            if column in _TEXTS and kind in ("text", "a list") and kind != (first := first or kind):
-                problem = f"{loaded.name}, line {line}: {column} is {kind} here but {first} in the rows before"
-                raise UserError(problem, "write the whole column as text, or the whole column as message lists")
+        if column in errors:
+            raise errors[column]
+
+
+def _wrong_kind(name: str, line: int, column: str, kind: str, kinds: dict[str, str]) -> UserError | None:
+    """Return what is wrong with a value of this kind; `kinds` remembers the first kind of each column of texts."""
+    if column in OPTIONAL[:3] and kind in ("a list", "an object"):
+        return UserError(f"{name}, line {line}: {column} is {kind}", "give a text or a number")
+    if column in _TEXTS and kind in ("text", "a list") and kind != (first := kinds.setdefault(column, kind)):
+        problem = f"{name}, line {line}: {column} is {kind} here but {first} in the rows before"
+        return UserError(problem, "write the whole column as text, or the whole column as message lists")
+    return None
 
 
 def _read_pair(row: Row, layout: Layout) -> _Pair:

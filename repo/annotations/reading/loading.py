@@ -16,7 +16,8 @@ from typing import Any
 import datasets
 import fsspec
 
-from repo.annotations.reading.json_rows import Row, parse_array, parse_lines, without_lone_surrogates
+from repo.annotations.reading.json_rows import parse_array, parse_lines, without_lone_surrogates
+from repo.annotations.reading.rows import CHUNK, Row, Rows
 from repo.annotations.reading.sources import HUB, SUFFIXES, format_of, is_saved_dataset
 from repo.errors import UserError
 from repo.uris import file_part, public_name, without_secrets
@@ -31,7 +32,7 @@ class LoadedFile:
 
     name: str
     columns: list[str]
-    rows: list[Row]
+    rows: Rows
     lines: list[int]
     notes: list[str]
 
@@ -98,31 +99,50 @@ def _load_json(name: str, path: Path) -> LoadedFile:
     with path.open(encoding="utf-8-sig") as file:
         is_array = next((line.lstrip()[0] for line in file if line.strip()), "") == "["
     unit = "document" if is_array else "line"
-    texts = list(_read(datasets.Dataset.from_text, path, encoding="utf-8-sig", sample_by=unit)["text"])
-    lines, rows = parse_array(name, texts[0]) if is_array else parse_lines(name, texts)
-    rows, replaced = without_lone_surrogates(rows)
+    texts = _texts(_read(datasets.IterableDataset.from_text, path, encoding="utf-8-sig", sample_by=unit))
+    parsed = parse_array(name, next(texts)) if is_array else parse_lines(name, texts)
+    columns: dict[str, None] = {}
+    lines: list[int] = []
+    replaced = 0
+
+    def rows() -> Iterator[Row]:
+        nonlocal replaced
+        for line, parsed_row in parsed:
+            row, found = without_lone_surrogates(parsed_row)
+            replaced += found
+            columns.update(dict.fromkeys(row))
+            lines.append(line)
+            yield row
+
+    packed = Rows.of(rows())
     notes = [f"{name}: {replaced} halves of surrogate pairs were replaced by U+FFFD"] if replaced else []
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    return LoadedFile(name, columns, rows, lines, notes)
+    return LoadedFile(name, list(columns), packed, lines, notes)
+
+
+def _texts(table: Any) -> Iterator[str]:
+    for batch in _batches(table):
+        yield from batch["text"].to_pylist()
 
 
 def _load_csv(name: str, path: Path) -> LoadedFile:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        header, *lines = _record_starts(name, file)
-    columns = [name or f"Unnamed: {place}" for place, name in enumerate(header[1])]  # as pandas names them
+        records = _record_starts(name, file)
+        _, header = next(records, (1, []))
+        lines = [line for line, _ in records]
+    columns = [name or f"Unnamed: {place}" for place, name in enumerate(header)]  # as pandas names them
     if len(set(columns)) < len(columns):
         raise UserError(f"{name}: a column name occurs twice: {', '.join(columns)}", "rename one of them")
     if not lines:
-        return LoadedFile(name, columns, [], [], [])
+        return LoadedFile(name, columns, Rows(), [], [])
     features = datasets.Features({column: datasets.Value("string") for column in columns})
+    options = {"features": features, "keep_default_na": False, "encoding": "utf-8-sig"}
     try:
-        table = _read(datasets.Dataset.from_csv, path, features=features, keep_default_na=False, encoding="utf-8-sig")
-    except datasets.exceptions.DatasetGenerationError as error:
-        reason = str(error.__cause__ or error).strip().removeprefix("Error tokenizing data. C error: ")
+        loaded = _from_dataset(name, _read(datasets.IterableDataset.from_csv, path, **options))
+    except ValueError as error:  # pandas' kinds
+        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
         raise UserError(f"{name}: not valid CSV: {reason}", "quote fields that hold commas or new lines") from None
-    loaded = _from_dataset(name, table)
     assert len(loaded.rows) == len(lines), "the csv module and the loader disagree on the number of records"
-    return LoadedFile(name, columns, loaded.rows, [line for line, _ in lines], [])
+    return LoadedFile(name, columns, loaded.rows, lines, [])
 
 
 def _record_starts(name: str, file: Any) -> Iterator[tuple[int, list[str]]]:
@@ -140,7 +160,7 @@ def _record_starts(name: str, file: Any) -> Iterator[tuple[int, list[str]]]:
 
 def _load_parquet(name: str, path: Path) -> LoadedFile:
     try:
-        return _from_dataset(name, _read(datasets.Dataset.from_parquet, path))
+        return _from_dataset(name, _read(datasets.IterableDataset.from_parquet, path))
     except Exception as error:  # pyarrow's, datasets' and the operating system's kinds
         reason = str(error.__cause__ or error)
         raise UserError(f"{name}: not a readable Parquet file: {reason}", "write the file again") from error
@@ -177,13 +197,18 @@ def _choose_split(name: str, splits: Any, wanted: str) -> Any:
 
 
 def _from_dataset(name: str, table: Any) -> LoadedFile:
-    rows = table.to_list()
-    return LoadedFile(name, list(table.column_names), rows, list(range(1, len(rows) + 1)), [])
+    rows = Rows(batch.to_pylist() for batch in _batches(table))
+    return LoadedFile(name, list(table.column_names or []), rows, list(range(1, len(rows) + 1)), [])
+
+
+def _batches(table: Any) -> Iterator[Any]:
+    """Yield a dataset's rows as Arrow tables, which hold them as they were stored."""
+    yield from table.with_format("arrow").iter(batch_size=CHUNK)
 
 
 def _read(reader: Callable[..., Any], path: Path, **options: Any) -> Any:
     """Call one of the library's readers. Unlike load_dataset they count no downloads at the hub: this stays offline."""
-    return reader(str(path), cache_dir=str(path.parent / "cache"), keep_in_memory=True, **options)
+    return reader(str(path), cache_dir=str(path.parent / "cache"), **options)
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from repo.annotations.reading.json_rows import Row
 from repo.annotations.reading.loading import LoadedFile
+from repo.annotations.reading.rows import Row, Rows
 from repo.annotations.reading.texts import kind_of
 from repo.errors import UserError
 
@@ -29,16 +29,18 @@ def unfold(loaded: LoadedFile) -> LoadedFile:
     Raises:
         UserError: an annotation list holds something else.
     """
-    pairs = [
-        (line, row)
-        for line, nested in zip(loaded.lines, loaded.rows, strict=True)
-        for row in _votes(loaded, line, nested)
-    ]
-    note = f"{loaded.name}: {len(loaded.rows)} comparisons of MultiPref's layout hold {len(pairs)} annotations"
+    lines: list[int] = []
+
+    def votes() -> Iterator[Row]:
+        for line, nested in zip(loaded.lines, loaded.rows, strict=True):
+            for row in _votes(loaded, line, nested):
+                lines.append(line)
+                yield row
+
+    rows = Rows.of(votes())
+    note = f"{loaded.name}: {len(loaded.rows)} comparisons of MultiPref's layout hold {len(rows)} annotations"
     columns = ["comparison_id", "prompt", "response_a", "response_b", "preference", "annotator_id"]
-    return LoadedFile(
-        loaded.name, columns, [row for _, row in pairs], [line for line, _ in pairs], [*loaded.notes, note]
-    )
+    return LoadedFile(loaded.name, columns, rows, lines, [*loaded.notes, note])
 
 
 def _votes(loaded: LoadedFile, line: int, nested: Row) -> Iterator[Row]:

@@ -1,16 +1,15 @@
 """Annotation files → one canonical table, and the rows that could not be understood."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pandas as pd
 
 from repo.annotations.quarantine import QuarantinedRow
-from repo.annotations.reading.json_rows import Row
 from repo.annotations.reading.layouts import Layout, canonical_row, recognise
 from repo.annotations.reading.loading import LoadedFile, load
 from repo.annotations.reading.pseudonyms import pseudonym_key, pseudonymise
+from repo.annotations.reading.rows import Row, Rows, in_chunks
 from repo.annotations.reading.sources import expand_sources
 from repo.annotations.reading.texts import BadRowError, scalar_text
 from repo.annotations.schema import empty_table
@@ -51,17 +50,19 @@ def read_annotations(source: str, settings: DataSettings) -> ReadResult:
         UserError: something is missing, unreadable or has unknown columns; it names the file and the line.
     """
     key = pseudonym_key() if settings.pseudonymise else None
-    canonical: list[dict[str, Any]] = []
-    raw: list[Row] = []
+    tables = [empty_table()]
+    raw = Rows()
     rejected: list[QuarantinedRow] = []
     notes: list[str] = []
     for name in expand_sources(source):
         loaded, layout = recognise(load(name), settings.columns)
         loaded = _with_annotators(loaded, key)
         notes.extend(loaded.notes)
-        _convert(loaded, layout, canonical, raw, rejected)
-    table = pd.DataFrame(canonical).astype(empty_table().dtypes.to_dict()) if canonical else empty_table()
-    return ReadResult(table, raw, rejected, notes)
+        for part in _convert(loaded, layout):
+            tables.append(part.annotations)
+            raw.append(part.raw)
+            rejected.extend(part.rejected)
+    return ReadResult(pd.concat(tables, ignore_index=True), raw, rejected, notes)
 
 
 def _with_annotators(loaded: LoadedFile, key: bytes | None) -> LoadedFile:
@@ -71,23 +72,35 @@ def _with_annotators(loaded: LoadedFile, key: bytes | None) -> LoadedFile:
             f"{loaded.name}: no annotator ids: all votes count as one annotator's, and a repeated vote as another vote"
         )
         return replace(loaded, notes=[*loaded.notes, note])
-    ids = pd.Series([scalar_text(row["annotator_id"]) for row in loaded.rows], dtype="str")
-    if key is not None:
-        ids = pseudonymise(ids, key)
-    rows = [{**row, "annotator_id": name} for row, name in zip(loaded.rows, ids, strict=True)]
-    return replace(loaded, rows=rows)
+
+    def named(rows: list[Row]) -> list[Row]:
+        ids = pd.Series([scalar_text(row["annotator_id"]) for row in rows], dtype="str")
+        if key is not None:
+            ids = pseudonymise(ids, key)
+        return [{**row, "annotator_id": name} for row, name in zip(rows, ids, strict=True)]
+
+    return replace(loaded, rows=loaded.rows.map(named))
 
 
-def _convert(
-    loaded: LoadedFile,
-    layout: Layout,
-    canonical: list[dict[str, Any]],
-    raw: list[Row],
-    rejected: list[QuarantinedRow],
-) -> None:
-    for line, row in zip(loaded.lines, loaded.rows, strict=True):
-        try:
-            canonical.append(canonical_row(row, layout, loaded.name, line))
-            raw.append(row)
-        except BadRowError as error:
-            rejected.append(QuarantinedRow(loaded.name, line, error.reasons, row))
+@dataclass(frozen=True)
+class _Part:
+    """Some rows of a file, converted."""
+
+    annotations: pd.DataFrame
+    raw: list[Row]
+    rejected: list[QuarantinedRow]
+
+
+def _convert(loaded: LoadedFile, layout: Layout) -> Iterator[_Part]:
+    """Convert a file a chunk at a time: Python's own strings and dicts take several times the table's space."""
+    dtypes = empty_table().dtypes.to_dict()
+    for rows in in_chunks(zip(loaded.lines, loaded.rows, strict=True)):
+        canonical, raw, rejected = [], [], []
+        for line, row in rows:
+            try:
+                canonical.append(canonical_row(row, layout, loaded.name, line))
+                raw.append(row)
+            except BadRowError as error:
+                rejected.append(QuarantinedRow(loaded.name, line, error.reasons, row))
+        table = pd.DataFrame(canonical).astype(dtypes) if canonical else empty_table()
+        yield _Part(table, raw, rejected)
