@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := .venv-bench
 
-.PHONY: help setup demo test lint bench-reliability yaml yaml-check lock clean
+.PHONY: help setup demo test lint bench-reliability bench-scale yaml yaml-check lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ lint: $(READY)  ## Check style and types
 
 bench-reliability: $(PEERS)/.ready  ## Measure the reliability estimates against their targets and peers (under 25 minutes; needs 8 GB)
 	$(PEERS)/bin/python -m benchmarks.reliability.run
+
+bench-scale: $(READY)  ## Measure memory and time of large inputs against their targets (about an hour; needs 24 GB)
+	$(BIN)/python -m benchmarks.scale.run
 
 # The peers (pyproject's extra `bench`) live in an environment of their own that sees everything in $(VENV) and may
 # shadow nothing of it: they are measured with the locked numpy and pandas, and torch is not installed twice.

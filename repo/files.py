@@ -11,6 +11,11 @@ from typing import Any
 
 def text_digest(*texts: str) -> str:
     """Return the SHA-256 (hex) of the texts; their boundaries count, so ("ab", "c") differs from ("a", "bc")."""
+    return texts_digest(texts)
+
+
+def texts_digest(texts: Iterable[str]) -> str:
+    """Return text_digest of texts that come one by one."""
     digest = hashlib.sha256()
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")

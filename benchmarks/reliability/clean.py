@@ -6,9 +6,9 @@ each of 500 comparisons, and there is one epoch. With one label a comparison the
 
 import numpy as np
 
-from benchmarks.reliability.table import Row
 from benchmarks.reliability.trained import DEFAULT, NONE, PAPER, SMALL
 from benchmarks.reliability.worlds import Job, World, train_all
+from benchmarks.table import Row
 
 RELIABILITIES = (0.9, 0.9, *[0.6] * 6, 0.3, 0.3)
 LOSSES = ("dpo", "ipo")

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from benchmarks.reliability.table import Row, shown
+from benchmarks.table import Row, shown
 from repo.reliability.diagnostics import ReliabilityWarning
 from repo.reliability.em.votes import Array
 from repo.reliability.estimator import AnnotatorReliability

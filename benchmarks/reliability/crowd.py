@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.reliability.table import Row, not_measured, shown
+from benchmarks.table import Row, not_measured, shown
 from repo.reliability.estimator import AnnotatorReliability
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared/data"

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.reliability.table import Row, not_measured
 from benchmarks.reliability.worlds import annotators
+from benchmarks.table import Row, not_measured
 from repo.reliability.em.votes import Array
 from repo.reliability.estimator import AnnotatorReliability
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmarks.reliability.crowd import DATA
 from benchmarks.reliability.intervals import ANNOTATORS, SETTINGS, mixture, simulate
-from benchmarks.reliability.table import Row, not_measured
+from benchmarks.table import Row, not_measured
 from repo.reliability.diagnostics import ReliabilityWarning
 from repo.reliability.em.votes import Array
 from repo.reliability.estimator import AnnotatorReliability

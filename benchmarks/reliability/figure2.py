@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from benchmarks.reliability.table import Row
 from benchmarks.reliability.trained import DEFAULT, PAPER, SMALL, SMALLER
 from benchmarks.reliability.worlds import Job, Trained, World, train_all
+from benchmarks.table import Row
 
 if TYPE_CHECKING:
     import pandas as pd

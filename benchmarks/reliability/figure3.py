@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.reliability.table import Row
 from benchmarks.reliability.trained import DEFAULT, PAPER, SMALL
 from benchmarks.reliability.worlds import Job, Trained, World, train_all
+from benchmarks.table import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.reliability.crowd import DATA, read
-from benchmarks.reliability.table import Row, not_measured, shown
+from benchmarks.table import Row, not_measured, shown
 from repo.reliability.diagnostics import ReliabilityWarning
 from repo.reliability.em.votes import Array
 from repo.reliability.estimator import AnnotatorReliability

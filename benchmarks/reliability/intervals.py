@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
-from benchmarks.reliability.table import Row
+from benchmarks.table import Row
 from repo.reliability.diagnostics import ReliabilityWarning
 from repo.reliability.em.votes import Array
 from repo.reliability.estimator import AnnotatorReliability

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.reliability.crowd import LACKING, peers
-from benchmarks.reliability.table import Row, not_measured
+from benchmarks.table import Row, not_measured
 from repo.reliability.estimator import AnnotatorReliability
 
 RELIABILITIES = np.array([0.95, 0.95, 0.95, 0.95, 0.8, 0.8, 0.8, 0.6, 0.6, 0.2])

@@ -32,7 +32,7 @@ from benchmarks.reliability import (
     theorem,
     trained,
 )
-from benchmarks.reliability.table import Row
+from benchmarks.table import Row, markdown, print_rows
 from repo.files import write_json, write_text
 from repo.reliability.diagnostics import ReliabilityWarning
 
@@ -58,18 +58,6 @@ RESULTS = Path(__file__).resolve().parents[1] / "results/reliability"
 MINUTES = 25
 
 
-def markdown(results: dict[str, list[Row]]) -> str:
-    """Return all rows as one table."""
-    lines = ["| | what | target | measured | |", "|---|---|---|---|---|"]
-    for name, rows in results.items():
-        for row in rows:
-            value = row.measured if isinstance(row.measured, str) else f"{row.measured:.4g}"
-            verdict = {True: "ok", False: "**missed**", None: ""}[row.ok]
-            what = row.name.replace("|", "\\|")
-            lines.append(f"| {name} | {what} | {row.target} | {value} | {verdict} |")
-    return "\n".join(lines) + "\n"
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmarks named; return 1 when a target is missed."""
     options = _parse(arguments)
@@ -81,13 +69,13 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         begin = time.perf_counter()
         results[name] = measure(options.quick)
-        _print(name, results[name], time.perf_counter() - begin)
+        print_rows(name, results[name], time.perf_counter() - begin)
         if name in FIGURES:
             figures.save(FIGURES[name](options.quick), options.output / f"{name}.svg")
     minutes = (time.perf_counter() - started) / 60
     whole = not options.quick and not options.only
     results["total"] = [Row("minutes", f"≤ {MINUTES}", minutes, minutes <= MINUTES if whole else None)]
-    _print("total", results["total"], 60 * minutes)
+    print_rows("total", results["total"], 60 * minutes)
     values = {name: [asdict(row) for row in rows] for name, rows in results.items()}
     write_json(options.output / "results.json", {"quick": options.quick, "benchmarks": values})
     write_text(options.output / "results.md", markdown(results))
@@ -102,12 +90,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=[name for name, _ in BENCHMARKS], help="these benchmarks only")
     parser.add_argument("--output", type=Path, default=RESULTS, help="directory for table, JSON and figures")
     return parser.parse_args(arguments)
-
-
-def _print(name: str, rows: list[Row], seconds: float) -> None:
-    print(f"\n{name} ({seconds:.1f} s)")
-    for row in rows:
-        print("  " + row.text(), flush=True)
 
 
 if __name__ == "__main__":

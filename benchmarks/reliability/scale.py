@@ -5,16 +5,15 @@ Each size runs in a process of its own, so that its peak memory is its own.
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.reliability.table import Row
+from benchmarks.memory import peak_bytes
+from benchmarks.table import Row
 from repo.reliability.em.algorithms import Problem, e_step, m_step
 from repo.reliability.em.calibration import CalibrationPrior
 from repo.reliability.em.expectation import Parameters
@@ -59,12 +58,6 @@ def best_of(times: int, action: Callable[[], object]) -> float:
         action()
         seconds.append(time.perf_counter() - begin)
     return min(seconds)
-
-
-def peak_bytes() -> int:
-    """Return this process's peak resident memory (Linux; ru_maxrss would start from the parent's)."""
-    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
 
 
 def measure(size: int) -> dict[str, float]:

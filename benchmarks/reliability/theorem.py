@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.reliability.table import Row
+from benchmarks.table import Row
 from repo.reliability.em.algorithms import Options, Problem, full
 from repo.reliability.em.calibration import CalibrationPrior
 from repo.reliability.em.expectation import Parameters

@@ -1,7 +1,7 @@
 """Tiny policies trained on 4,000 labels by ten annotators: η, posteriors and clean accuracy, default against paper."""
 
-from benchmarks.reliability.table import Row
 from benchmarks.reliability.worlds import Job, Trained, World, train_all
+from benchmarks.table import Row
 
 LOSSES = ("dpo", "ipo", "simpo", "cpo")
 FORMS = {"one label a comparison": World(4000, 1), "three labels a comparison": World(1334, 3)}

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.reliability import coins, cost, crowd, crowdlab, few, hidden, run
-from benchmarks.reliability.table import Row
+from benchmarks.table import Row
 
 SHORT = ["theorem", "crowd", "crowdlab", "hidden", "one_label", "intervals", "few", "coins", "cost"]
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 Row: TypeAlias = dict[str, Any]
 Item = TypeVar("Item")
-CHUNK = 2**14
-"""Rows unpacked at a time: some ten megabytes of ordinary texts."""
+CHUNK = 2**16
+"""Rows unpacked at a time, some hundred megabytes: many small chunks would leave memory in pieces."""
 
 
 class Rows(Sequence[Row]):

@@ -1,18 +1,22 @@
 """Good rows on, bad rows to quarantine with their reasons, a bad batch refused with advice."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from repo.annotations.quarantine import QuarantinedRow, plain
 from repo.annotations.reading.reader import ReadResult
 from repo.annotations.schema import COLUMNS
 from repo.annotations.validation import measures
 from repo.errors import UserError
-from repo.files import text_digest, write_json, write_jsonl
+from repo.files import text_digest, texts_digest, write_json, write_jsonl
 from repo.settings import Settings, ValidationSettings
 
 __all__ = ["ExpectationOutcome", "QuarantinedRow", "ValidationResult", "ValidationSummary", "save", "validate"]
@@ -95,19 +99,22 @@ def validate(source: ReadResult, settings: Settings) -> ValidationResult:
         source: what read_annotations returned.
         settings: `data.ties` and the bounds in `validation`.
     """
-    quarantine, kept, results = _quarantine(source, settings.validation)
-    usable = _settle_ties(kept, settings.data.ties)
-    results += _check_batch(source.rows_read, len(quarantine), kept, usable, settings.validation)
+    annotations = source.annotations.reset_index(drop=True)
+    quarantine, kept, results = _quarantine(source, annotations, settings.validation)
+    # A table of texts is large: of the kept rows only what is counted is copied, and the usable ones once.
+    votes = annotations.loc[kept, ["preference", "shown_first"]]
+    usable = _settle_ties(annotations, kept, settings.data.ties)
+    results += _check_batch(source.rows_read, len(quarantine), votes, usable, settings.validation)
     outcomes = [_outcome(result) for result in results]
-    if not _positions_known(kept):
+    if not _positions_known(votes):
         outcomes.append(
             ExpectationOutcome("Position does not decide", "info", True, "display positions are not known", "", "")
         )
-    ties = int((kept["preference"] == "tie").sum())
+    ties = int((votes["preference"] == "tie").sum())
     notes = [*source.notes]
     if ties:
         notes.append(f"{ties} ties {'split' if settings.data.ties == 'split' else 'dropped'}")
-    summary = _summarise(source.rows_read, kept, usable, ties)
+    summary = _summarise(source.rows_read, len(votes), usable, ties)
     return ValidationResult(usable, quarantine, outcomes, summary, notes, results)
 
 
@@ -128,27 +135,33 @@ def save(result: ValidationResult, directory: Path) -> None:
 def content_digest(annotations: pd.DataFrame) -> str:
     """Return a digest of what the annotations say, whatever their order and wherever they were read."""
     columns = [annotations[name].astype(str) for name in COLUMNS if name not in ("file", "line")]
-    return text_digest(*sorted(text_digest(*row) for row in zip(*columns, strict=True)))
+    # 64 hex digits each; as Python's own strings they would take twice that.
+    digests = np.fromiter((text_digest(*row) for row in zip(*columns, strict=True)), "S64", len(annotations))
+    digests.sort()
+    return texts_digest(digest.decode() for digest in digests)
 
 
 def _quarantine(
-    source: ReadResult, settings: ValidationSettings
-) -> tuple[list[QuarantinedRow], pd.DataFrame, list[dict[str, Any]]]:
-    """Let the row expectations decide; returns the bad rows, the good ones, and Great Expectations' results."""
+    source: ReadResult, annotations: pd.DataFrame, settings: ValidationSettings
+) -> tuple[list[QuarantinedRow], NDArray[Any], list[dict[str, Any]]]:
+    """Let the row expectations decide; returns the bad rows, which are good, and Great Expectations' results."""
     from repo.annotations.validation import expectations
 
-    annotations = source.annotations.reset_index(drop=True)
     rows = measures.measure_rows(annotations)
+    pa.default_memory_pool().release_unused()  # what measuring texts took; numpy cannot use it from there
     results = expectations.run("rows", rows, expectations.row_expectations(settings), index="row")
-    files, lines = annotations["file"].tolist(), annotations["line"].tolist()
-    reasons = _reasons(results, [f"{file}, line {line}" for file, line in zip(files, lines, strict=True)])
-    bad = [QuarantinedRow(files[row], lines[row], found, plain(source.raw[row])) for row, found in reasons.items()]
+    files, lines = annotations["file"].array, annotations["line"].array
+    reasons = _reasons(results, lambda row: f"{files[row]}, line {lines[row]}")
+    raw = {row: plain(source.raw[row]) for row in sorted(reasons)}  # in their order, for they are kept packed
+    bad = [QuarantinedRow(files[row], int(lines[row]), found, raw[row]) for row, found in reasons.items()]
     rejected = [QuarantinedRow(row.file, row.line, row.reasons, plain(row.row)) for row in source.rejected]
     quarantine = sorted([*rejected, *bad], key=lambda row: (row.file, row.line))
-    return quarantine, annotations.drop(index=list(reasons)).reset_index(drop=True), results
+    kept = np.ones(len(annotations), dtype=bool)
+    kept[list(reasons)] = False
+    return quarantine, kept, results
 
 
-def _reasons(results: list[dict[str, Any]], places: list[str]) -> dict[int, list[str]]:
+def _reasons(results: list[dict[str, Any]], place_of: Callable[[int], str]) -> dict[int, list[str]]:
     """Return row → every reason against it."""
     reasons: dict[int, list[str]] = defaultdict(list)
     for result in results:
@@ -156,34 +169,34 @@ def _reasons(results: list[dict[str, Any]], places: list[str]) -> dict[int, list
         column = result["expectation_config"]["kwargs"].get("column")
         for entry in result["result"].get("unexpected_index_list") or []:
             value = entry.get(column)
-            place = places[int(value)] if "{place}" in template else ""
+            place = place_of(int(value)) if "{place}" in template else ""
             reasons[entry["row"]].append(template.format(value=repr(str(value)[:40]), place=place))
     return reasons
 
 
-def _settle_ties(kept: pd.DataFrame, ties: str) -> pd.DataFrame:
-    """Drop ties, or turn each into one vote for either response at half weight."""
-    tie = kept["preference"] == "tie"
+def _settle_ties(annotations: pd.DataFrame, kept: NDArray[Any], ties: str) -> pd.DataFrame:
+    """Return the kept rows without ties, or with each turned into one vote for either response at half weight."""
+    tie = (annotations["preference"] == "tie").to_numpy()
+    decided = annotations[kept & ~tie]
     if ties == "drop":
-        return kept[~tie].reset_index(drop=True)
-    halves = [kept[tie].assign(preference=side, weight=0.5) for side in ("a", "b")]
-    return pd.concat([kept[~tie], *halves]).sort_index(kind="stable").reset_index(drop=True)
+        return decided.reset_index(drop=True)
+    halves = [annotations[kept & tie].assign(preference=side, weight=0.5) for side in ("a", "b")]
+    return pd.concat([decided, *halves]).sort_index(kind="stable").reset_index(drop=True)
 
 
 def _check_batch(
-    rows_read: int, rows_quarantined: int, kept: pd.DataFrame, usable: pd.DataFrame, settings: ValidationSettings
+    rows_read: int, rows_quarantined: int, votes: pd.DataFrame, usable: pd.DataFrame, settings: ValidationSettings
 ) -> list[dict[str, Any]]:
     """Check the batch as a whole; what would only repeat an earlier failure is not asked."""
     from repo.annotations.validation import expectations
 
-    flags = [1.0] * rows_quarantined + [0.0] * (rows_read - rows_quarantined)
-    intake = pd.DataFrame({"quarantined": flags})
+    intake = pd.DataFrame({"quarantined": (np.arange(rows_read) < rows_quarantined).astype(float)})
     results = expectations.run("intake", intake, expectations.intake_expectations(settings))
-    results += expectations.run("table", kept, expectations.table_expectations())
-    if len(kept):
-        votes = measures.measure_votes(kept)
-        results += expectations.run("votes", votes, expectations.vote_expectations(settings, _positions_known(kept)))
-        if (kept["preference"] == "tie").all():
+    results += expectations.run("table", usable, expectations.table_expectations())
+    if len(votes):
+        expected = expectations.vote_expectations(settings, _positions_known(votes))
+        results += expectations.run("votes", measures.measure_votes(votes), expected)
+        if (votes["preference"] == "tie").all():
             return results
     comparisons, count_and_overlap = (
         measures.measure_comparisons(usable),
@@ -196,8 +209,8 @@ def _check_batch(
     return results + expectations.run("annotators", annotators, expectations.annotator_expectations(settings))
 
 
-def _positions_known(kept: pd.DataFrame) -> bool:
-    return bool(((kept["preference"] != "tie") & (kept["shown_first"] != "")).any())
+def _positions_known(votes: pd.DataFrame) -> bool:
+    return bool(((votes["preference"] != "tie") & (votes["shown_first"] != "")).any())
 
 
 def _outcome(result: dict[str, Any]) -> ExpectationOutcome:
@@ -214,11 +227,11 @@ def _outcome(result: dict[str, Any]) -> ExpectationOutcome:
     )
 
 
-def _summarise(rows_read: int, kept: pd.DataFrame, usable: pd.DataFrame, ties: int) -> ValidationSummary:
+def _summarise(rows_read: int, rows_kept: int, usable: pd.DataFrame, ties: int) -> ValidationSummary:
     return ValidationSummary(
         rows_read=rows_read,
-        rows_kept=len(kept),
-        rows_quarantined=rows_read - len(kept),
+        rows_kept=rows_kept,
+        rows_quarantined=rows_read - rows_kept,
         ties=ties,
         annotations=len(usable),
         comparisons=usable["comparison_id"].nunique(),

@@ -112,6 +112,7 @@ GOOD = '{"prompt": "a"}\n'
         ("\n \n", "x.jsonl", "holds no rows"),
         ("[]", "x.json", "holds no rows"),
         ("prompt,chosen,rejected\n", "x.csv", "holds no rows"),
+        ("\n\n", "x.csv", "holds no rows"),
         (GOOD + '{"prompt": "b', "x.jsonl", r"line 2: not valid JSON .*cut off"),
         (GOOD + '{"prompt": \n' + GOOD, "x.jsonl", r"line 2: not valid JSON"),
         (GOOD + "3\n", "x.jsonl", "line 2: a JSON object is expected, found int"),

@@ -1,3 +1,7 @@
+import functools
+import gzip
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import datasets
@@ -10,6 +14,11 @@ from repo.errors import UserError
 from repo.settings import DataSettings
 
 SETTINGS = DataSettings()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
 
 
 def test_several_files_a_glob_and_a_folder_are_read_once_each(write, vote, tmp_path):
@@ -63,6 +72,28 @@ def test_any_fsspec_uri_is_read_under_its_own_name(vote, write):
         assert len(table) == 1
         assert table["file"][0].startswith("memory://")
         assert table["file"][0].endswith("bucket/votes.jsonl")
+
+
+def test_what_is_fetched_over_http_leaves_nothing_behind(vote, write, tmp_path, monkeypatch):
+    served, temporary = tmp_path / "served", tmp_path / "temporary"
+    served.mkdir()
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    for name in ("votes.jsonl", "votes.jsonl.gz"):
+        content = Path(write([vote()])).read_bytes()
+        (served / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    handler = functools.partial(QuietHandler, directory=str(served))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        for name in ("votes.jsonl", "votes.jsonl.gz"):
+            table = read_annotations(f"{address}/{name}", SETTINGS).annotations
+            assert table["file"].tolist() == [f"{address}/{name}"]
+        (served / "broken.jsonl").write_text("{")
+        with pytest.raises(UserError, match=r"broken\.jsonl, line 1: not valid JSON"):
+            read_annotations(f"{address}/broken.jsonl", SETTINGS)
+        server.shutdown()
+    assert not list(temporary.iterdir())
 
 
 def test_a_saved_dataset_is_read_by_its_train_split(vote, tmp_path):

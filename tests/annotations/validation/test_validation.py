@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from repo.annotations.reading.reader import read_annotations
 from repo.annotations.schema import COLUMNS
+from repo.annotations.validation.measures import measure_rows
 from repo.annotations.validation.suite import content_digest, save, validate
 from repo.errors import UserError
 from repo.files import read_json, read_jsonl
@@ -72,6 +73,14 @@ def test_a_conversation_without_a_reply_is_an_empty_response(write, vote, empty)
     path = write([vote(1, response_a=empty, response_b=[{"role": "assistant", "content": "x"}])])
     (row,) = validate(read_annotations(path, Settings().data), Settings()).quarantine
     assert row.reasons == ["a response is empty"]
+
+
+def test_a_text_that_looks_like_messages_is_not_read_as_such(write, vote):
+    turns = [{"role": "assistant", "content": " x "}]
+    plain, talk = vote(1, response_a=json.dumps(turns)), vote(2, response_a=turns, response_b=[])
+    source = f"{write([plain], 'plain.jsonl')},{write([talk], 'talk.jsonl')}"
+    rows = measure_rows(read_annotations(source, Settings().data).annotations)
+    assert rows["longer_response_characters"].tolist() == [len(json.dumps(turns)), 1]
 
 
 def test_all_reasons_against_a_row_are_collected(check, vote):

@@ -27,3 +27,22 @@ def not_measured(what: str, lacking: str, quick: bool) -> Row:
 def shown(values: dict[str, float], digits: int = 4) -> str:
     """Return "name value, name value …"."""
     return ", ".join(f"{name} {value:.{digits}f}" for name, value in values.items())
+
+
+def markdown(results: dict[str, list[Row]]) -> str:
+    """Return all rows as one table."""
+    lines = ["| | what | target | measured | |", "|---|---|---|---|---|"]
+    for name, rows in results.items():
+        for row in rows:
+            value = row.measured if isinstance(row.measured, str) else f"{row.measured:.4g}"
+            verdict = {True: "ok", False: "**missed**", None: ""}[row.ok]
+            what = row.name.replace("|", "\\|")
+            lines.append(f"| {name} | {what} | {row.target} | {value} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
+def print_rows(name: str, rows: list[Row], seconds: float) -> None:
+    """Print a section's rows under its name and the time they took."""
+    print(f"\n{name} ({seconds:.1f} s)")
+    for row in rows:
+        print("  " + row.text(), flush=True)

@@ -1,0 +1,51 @@
+"""Measure what large inputs cost in memory and time beside their targets; fail when one is missed.
+
+    python -m benchmarks.scale.run [--only NAME …] [--rows N] [--output DIR]
+
+Nothing is extrapolated: what was measured at a smaller size than promised is printed, not judged.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.scale import annotations
+from benchmarks.table import Row, markdown, print_rows
+from repo.files import write_json, write_text
+
+SECTIONS: dict[str, Callable[[int | None], list[Row]]] = {"annotations": annotations.measure}
+"""Section → its module's function of the number of rows; None stands for the promised size."""
+RESULTS = Path(__file__).resolve().parents[1] / "results/scale"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure the sections named; return 1 when a target is missed."""
+    options = _parse(arguments)
+    results: dict[str, list[Row]] = {}
+    for name, measure in SECTIONS.items():
+        if options.only and name not in options.only:
+            continue
+        begin = time.perf_counter()
+        results[name] = measure(options.rows)
+        print_rows(name, results[name], time.perf_counter() - begin)
+    values = {name: [asdict(row) for row in rows] for name, rows in results.items()}
+    write_json(options.output / "results.json", {"rows": options.rows, "benchmarks": values})
+    write_text(options.output / "results.md", markdown(results))
+    missed = [row for rows in results.values() for row in rows if row.ok is False]
+    print(f"\n{len(missed)} target(s) missed; written to {options.output}")
+    return 1 if missed else 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="these sections only")
+    parser.add_argument("--rows", type=int, help="another size than the promised one")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="directory for the table and JSON")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
