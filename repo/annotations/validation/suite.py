@@ -177,11 +177,17 @@ def _reasons(results: list[dict[str, Any]], place_of: Callable[[int], str]) -> d
 def _settle_ties(annotations: pd.DataFrame, kept: NDArray[Any], ties: str) -> pd.DataFrame:
     """Return the kept rows without ties, or with each turned into one vote for either response at half weight."""
     tie = (annotations["preference"] == "tie").to_numpy()
-    decided = annotations[kept & ~tie]
+    decided = _select(annotations, kept & ~tie)
     if ties == "drop":
         return decided.reset_index(drop=True)
-    halves = [annotations[kept & tie].assign(preference=side, weight=0.5) for side in ("a", "b")]
+    halves = [_select(annotations, kept & tie).assign(preference=side, weight=0.5) for side in ("a", "b")]
     return pd.concat([decided, *halves]).sort_index(kind="stable").reset_index(drop=True)
+
+
+def _select(table: pd.DataFrame, chosen: NDArray[Any]) -> pd.DataFrame:
+    """Return table[chosen], which would put a column's chunks together before it takes anything from them."""
+    columns = {name: column.array[chosen] for name, column in table.items()}
+    return pd.DataFrame(columns, index=table.index[chosen])
 
 
 def _check_batch(
