@@ -51,9 +51,10 @@ def evaluate(
             policies["champion"] = champion_source(current)
         reliability = read_json(Path(candidate.path).parent / RELIABILITY_FILE)
         exam, address = exam_of(run, fetch(read_pointer(parts.path)), reliability, Path(directory))
-        result = {**repo.evaluate(exam, policies, chosen), "exam": address.metadata}
+        version = current.version if current else ""
+        result = {**repo.evaluate(exam, policies, chosen), "exam": address.metadata, "champion": version}
         write_json(Path(directory, "evaluation/evaluation.json"), result)
-        markdown = to_markdown(result, current.version if current else "")
+        markdown = to_markdown(result, version)
         write_text(Path(directory, "evaluation/evaluation.md"), markdown)
         write_text(Path(summary.path), markdown)
         pointer = run.publish(Path(directory, "evaluation"), "evaluation")
@@ -63,4 +64,4 @@ def evaluate(
         run.log_metrics(figures)
         metrics.metadata.update(figures_metadata(figures))
         say(one_line(result))
-        return current.version if current else ""
+        return version

@@ -52,7 +52,7 @@ def open_run(
     from repo.annotations.simulation import is_simulated
     from repo.console import say, user_errors
     from repo.settings import PIPELINE_PARAMETERS, from_parameters, leaves
-    from repo.tracking.registry import check_line
+    from repo.tracking.registry import check_line, finish_promotion
     from repo.tracking.runs import open_parent
     from repo.uris import public_name
 
@@ -63,6 +63,9 @@ def open_run(
         parameters = {key: str(value) for key, value in leaves(resolved)}
         parameters["data"] = public_name(data)
         run_id = open_parent(experiment, name or pipeline_run, pipeline_run, parameters, {})
+        finished = finish_promotion(resolved.registry.model)
+        if finished:
+            say(f"{resolved.registry.model} version {finished} had passed; its promotion is finished now")
     Path(settings).write_text(resolved.model_dump_json(), encoding="utf-8")
     say(f"MLflow run {run_id} in experiment {experiment}")
     return run_id

@@ -52,6 +52,7 @@ def register(
             run_id=run_id,
             exam=Pointer(**figures["exam"]),
             simulated=is_simulated(data),
+            compared_with=figures["champion"],
         )
         version = register_version(pointer, name, tags)
         run.set_tags({"model_version": version})

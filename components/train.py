@@ -24,6 +24,7 @@ def train(
         training: pointer to the record: reliabilities, posteriors, history and, for a tiny policy, its base.
         metrics: last logged metrics.
     """
+    import os
     import tempfile
     from pathlib import Path
 
@@ -48,7 +49,17 @@ def train(
 
         source = chosen.reliability.prior_state
         prior_state = prior_state_of(source) if source else None
-        result = repo.train(annotations, chosen, Path(directory), prior_state=prior_state, on_log=on_log)
+        # A place that outlives this process: the store's, or a volume of the cluster's.
+        kept = os.environ.get("REPO_CHECKPOINTS")
+        result = repo.train(
+            annotations,
+            chosen,
+            Path(directory),
+            prior_state=prior_state,
+            on_log=on_log,
+            on_note=say,
+            checkpoints=Path(kept) if kept else None,
+        )
         record = run.publish(result.record, "training")
         name = chosen.registry.model
         details = policy_details(result.summary, record, name, parts.metadata["data_digest"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from pipelines.stopping import StoppedError
 from repo.errors import UserError
 from repo.uris import public_name
 
@@ -32,6 +33,8 @@ class _Commands(click.Group):
         except UserError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(1)
+        except StoppedError as stopped:
+            sys.exit(128 + stopped.number)
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(0)
@@ -203,22 +206,28 @@ def reliability(
     click.echo(describe(outcome, output))
 
 
-@main.command()
+model_option = click.option("--model", default=None, help="Registered model name; default: registry.model's default.")
+
+
+@main.group(invoke_without_command=True)
 @store_option
-@click.option("--model", default=None, help="Registered model name; default: registry.model's default.")
+@model_option
 @json_option
-def models(store: Path | None, model: str | None, as_json: bool) -> None:
+@click.pass_context
+def models(context: click.Context, store: Path | None, model: str | None, as_json: bool) -> None:
     """List registered versions: alias, loss, accuracy, annotators, mean reliability, verdict.
 
     \b
     Examples:
       repo-pipeline models
       repo-pipeline models --json | jq '.[] | select(.verdict == "promote")'
+      repo-pipeline models promote 3
     """
-    from repo.settings import build_settings
+    if context.invoked_subcommand:
+        return
     from repo.tracking.store import choose_store
 
-    name = build_settings({"registry": {"model": model}} if model is not None else {}, "--model").registry.model
+    name = _model_name(model)
     chosen = choose_store(store)
     if not chosen.exists:
         click.echo("[]" if as_json else "no models yet: `repo-pipeline demo` or `repo-pipeline run` makes one")
@@ -232,6 +241,39 @@ def models(store: Path | None, model: str | None, as_json: bool) -> None:
         infos = list_models(name)
         others = [] if infos else model_names()
     click.echo(json.dumps([asdict(info) for info in infos], indent=2) if as_json else models_table(name, infos, others))
+
+
+@models.command("promote")
+@click.argument("version", required=False)
+@store_option
+@model_option
+def models_promote(version: str | None, store: Path | None, model: str | None) -> None:
+    """Promote a version that passed the gate and was not promoted, because its run was interrupted.
+
+    VERSION is by default the newest such version. It must have been compared with the present champion.
+
+    \b
+    Examples:
+      repo-pipeline models promote
+      repo-pipeline models promote 3 --model repo-policy
+    """
+    from repo.tracking.store import choose_store
+
+    name = _model_name(model)
+    chosen = choose_store(store)
+    if not chosen.exists:
+        raise UserError("no models yet", "`repo-pipeline demo` or `repo-pipeline run` makes one")
+    from repo.tracking.registry import promote_by_hand
+
+    with chosen.opened():
+        promoted = promote_by_hand(name, version)
+    click.echo(f"{name} version {promoted} is champion")
+
+
+def _model_name(model: str | None) -> str:
+    from repo.settings import build_settings
+
+    return build_settings({"registry": {"model": model}} if model is not None else {}, "--model").registry.model
 
 
 @main.command()

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import sys
 import time
 import uuid
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import TextIO
 
 from pipelines.compiling import COMPILED
+from pipelines.stopping import StoppedError, alone, end_children, signals_as_errors, temporary_files_in
 from repo.console import PREFIX
 from repo.errors import UserError
+from repo.lifeline import COMMAND
 from repo.settings import Settings, to_parameters
 from repo.tracking.store import Server, Store
 from repo.uris import public_name
@@ -44,35 +47,67 @@ def run_training(data: str, settings: Settings, store: Store | Server, scratch: 
         scratch: directory for logs and Kubeflow's own small files.
         verbose: show everything the steps print.
 
+    What an earlier command left undone when it was killed is put in order first: its runs are closed, its temporary
+    files removed, a promotion is finished; its training goes on from the last checkpoint. Of two commands on one model
+    line the later waits.
+
     Raises:
         UserError: the store cannot be used, or a step failed; the message is the step's own.
+        StoppedError: a signal ended the command, and with it every step; the runs are closed.
     """
     store.open_experiment(settings.registry.experiment)
     os.environ.update(store.environment())
     # The steps' output is read as UTF-8, whatever the terminal can show.
     os.environ["PYTHONIOENCODING"] = "utf-8:backslashreplace"
+    line = settings.registry.model
+    with (
+        signals_as_errors(end_children),
+        alone(scratch / "locks" / f"{line}.lock", print) as holder,
+        temporary_files_in(scratch / "tmp" / line),
+    ):
+        checkpoints = scratch / "checkpoints" / line
+        os.environ |= {COMMAND: str(os.getpid()), "REPO_RUN_HOLDER": holder, "REPO_CHECKPOINTS": str(checkpoints)}
+        started = time.time()
+        finished = _run_alone(data, settings, holder, scratch, verbose)
+        _remove_checkpoints(checkpoints, started)
+        return finished
+
+
+def _run_alone(data: str, settings: Settings, holder: str, scratch: Path, verbose: bool) -> LocalRun:
     from repo.annotations.simulation import is_simulated
     from repo.tracking.registry import check_line
-    from repo.tracking.runs import PIPELINE_RUN, close_parent, find_run
+    from repo.tracking.runs import close_abandoned, close_if_running
 
+    abandoned = close_abandoned(holder)
+    if abandoned:
+        print(f"runs of a command that was killed, closed now: {abandoned}")
     check_line(settings.registry.model, is_simulated(data))
-
     name = f"{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
     log = scratch / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     parameters = {"data": data, "name": name, **to_parameters(settings)}
+    status = "CANCELLED"
     try:
         with _captured(log, verbose):
-            succeeded = _run(parameters, scratch / "pipeline" / name)
-    except KeyboardInterrupt:
-        stopped = find_run(settings.registry.experiment, name)
-        if stopped:
-            close_parent(stopped.data.tags[PIPELINE_RUN], "CANCELLED")
+            status = "SUCCEEDED" if _run(parameters, scratch / "pipeline" / name) else "FAILED"
+    except Exception:
+        status = "FAILED"
         raise
-    parent = find_run(settings.registry.experiment, name)
-    if parent is None or not succeeded:
+    except StoppedError:
+        print("stopped: the same command goes on from the training's last checkpoint", file=sys.stderr)
+        raise
+    finally:
+        parent = close_if_running(settings.registry.experiment, name, status)
+    if parent is None or status == "FAILED":
         raise _failure(parent.info.run_id if parent else None, log)
     return LocalRun(parent.info.run_id, log)
+
+
+def _remove_checkpoints(folder: Path, started: float) -> None:
+    """Remove those that this run used; others are of interrupted runs with other data or settings."""
+    for path in folder.glob("*"):
+        if path.stat().st_mtime >= started:
+            shutil.rmtree(path)
 
 
 def _run(parameters: dict[str, object], root: Path) -> bool:

@@ -4,21 +4,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Mapping, Sequence
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from pipelines.stopping import StoppedError, ignore_signals, signals_as_errors
+
 _GRACE = 5.0
 """Seconds that the server and its workers may take to end by themselves."""
-
-
-class _StoppedError(Exception):
-    """A signal asked the command to stop."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 def serve(command: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -31,37 +22,16 @@ def serve(command: Sequence[str], environment: Mapping[str, str]) -> int:
     Returns:
         The server's exit code, or 128 + the signal's number as a shell has it.
     """
-    with _signals_as_errors():
+    with signals_as_errors():
         # In a session of its own a terminal's Ctrl-C does not reach it: it is stopped here, once and in order.
         server = subprocess.Popen(command, env=environment, start_new_session=True)
         try:
             return server.wait()
-        except _StoppedError as stopped:
+        except StoppedError as stopped:
             return 128 + stopped.number
         finally:
-            _ignore_signals()
+            ignore_signals()
             _end_group(server)
-
-
-@contextmanager
-def _signals_as_errors() -> Iterator[None]:
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise _StoppedError(number)
-
-    # Whoever starts a command with nohup wants it to outlive the terminal.
-    wanted = [number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _ignore_signals() -> None:
-    """Let nobody interrupt the end."""
-    for number in _STOPPING:
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _end_group(server: "subprocess.Popen[bytes]") -> None:

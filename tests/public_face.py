@@ -6,6 +6,7 @@
 import inspect
 import json
 import sys
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,14 @@ def commands() -> dict[str, list[str]]:
     """Command → its arguments and options."""
     from pipelines.cli import main
 
-    return {
-        name: sorted(" ".join(sorted(parameter.opts + parameter.secondary_opts)) for parameter in command.params)
-        for name, command in main.commands.items()
-    }
+    return dict(_commands(main))
+
+
+def _commands(group: Any, before: str = "") -> Iterator[tuple[str, list[str]]]:
+    for name, command in group.commands.items():
+        options = (" ".join(sorted(parameter.opts + parameter.secondary_opts)) for parameter in command.params)
+        yield before + name, sorted(options)
+        yield from _commands(command, f"{before}{name} ") if hasattr(command, "commands") else ()
 
 
 def keys(value: Any) -> Any:

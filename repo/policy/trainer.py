@@ -1,9 +1,8 @@
 """RE-PO's training loop (Cao et al., ICLR 2026): in each step w from θ and η, then θ, then η with that same w."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from tqdm import tqdm
 
 from repo.errors import UserError
 from repo.policy.batches import Integers, PreferenceData, collate, epoch_batches
-from repo.policy.checkpoints import CheckpointFolder
+from repo.policy.checkpoints import Checkpoint, CheckpointFolder
 from repo.policy.loading import Policy
 from repo.policy.logprobs import ResponseLogps, comparison_logps, pair_logps
 from repo.policy.losses import PairLogps, PreferenceLoss
@@ -40,6 +39,7 @@ class Trainer:
         gold_comparisons: +1 (a is better), −1 or 0 (unknown) of each comparison, for the E-step.
         checkpoints: where the state is kept.
         on_log: receives every logged record.
+        on_note: receives what a person should know.
     """
 
     policy: Policy
@@ -54,6 +54,7 @@ class Trainer:
     checkpoints: CheckpointFolder
     accelerator: Accelerator
     on_log: Callable[[Metrics], None] = lambda _: None
+    on_note: Callable[[str], None] = lambda _: None
     history: list[Metrics] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -179,11 +180,13 @@ class Trainer:
         return {name: (share * value).sum() for name, value in values.items()}
 
     def _after_step(self, step: int) -> None:
-        due = self.settings.checkpoint_every and step % self.settings.checkpoint_every == 0
-        if due or step % self.settings.log_every == 0 or step == self.total_steps:
+        every, last = self.settings.checkpoint_every, step == self.total_steps
+        # What follows a training can be interrupted too: its end is kept as well.
+        due = every and (last or step % every == 0)
+        if due or last or step % self.settings.log_every == 0:
             self._log(step)
         if due:
-            self.checkpoints.save(step, self._state())
+            self.checkpoints.save(self._checkpoint(step))
 
     def _log(self, step: int) -> None:
         """Log the mean of the steps since the last record: one host synchronisation for all of them."""
@@ -213,28 +216,59 @@ class Trainer:
             return (step + 1) / (warmup + 1)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, self.total_steps - warmup))))
 
-    def _state(self) -> dict[str, Any]:
-        return {
-            "model": self.accelerator.get_state_dict(self.model),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "reliability": self.estimator.state(),
+    def _checkpoint(self, step: int) -> Checkpoint:
+        """Return what a later process needs: of the weights those that are trained, the others are the base's."""
+        optimizer = self.optimizer.state_dict()
+        tensors = {
+            **_named("model", dict(self._trained())),
+            **_named("reliability", self.estimator.state()),
+            **{
+                f"optimizer.{number}.{name}": value
+                for number, state in optimizer["state"].items()
+                for name, value in state.items()
+            },
             "first_margins": self.first_margins,
             "last_margins": self.last_margins,
+        }
+        facts = {
+            "optimizer": optimizer["param_groups"],
+            "schedule": self.schedule.state_dict(),
             "history": self.history,
         }
+        return Checkpoint(step, {name: tensor.detach().cpu() for name, tensor in tensors.items()}, facts)
 
     def _restore(self) -> int:
         """Load the newest checkpoint and return its step. Batch order needs no state: (seed, epoch) decide it."""
         newest = self.checkpoints.newest()
         if newest is None:
             return 0
-        step, state = newest
-        self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.estimator.restore(state["reliability"])
-        self.first_margins.copy_(state["first_margins"])
-        self.last_margins.copy_(state["last_margins"])
-        self.history = state["history"]
-        return step
+        with torch.no_grad():
+            for name, parameter in self._trained():
+                parameter.copy_(newest.tensors[f"model.{name}"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in _under("optimizer", newest.tensors).items():
+            number, _, kind = name.partition(".")
+            moments.setdefault(int(number), {})[kind] = value
+        self.optimizer.load_state_dict({"state": moments, "param_groups": newest.facts["optimizer"]})
+        self.schedule.load_state_dict(newest.facts["schedule"])
+        self.estimator.restore(_under("reliability", newest.tensors))
+        self.first_margins.copy_(newest.tensors["first_margins"])
+        self.last_margins.copy_(newest.tensors["last_margins"])
+        self.history = newest.facts["history"]
+        self.on_note(f"going on from step {newest.step} of {self.total_steps}, kept in {self.checkpoints.directory}")
+        return newest.step
+
+    def _trained(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        """The trained weights by name; tied ones once."""
+        model: torch.nn.Module = self.accelerator.unwrap_model(self.model)
+        return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
+
+
+def _named(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{group}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _under(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Undo _named."""
+    prefix = f"{group}."
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,5 +1,7 @@
 """The training step: from annotations to a policy and its annotators' reliabilities, in one directory."""
 
+import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,13 +12,14 @@ import torch
 
 from repo.errors import UserError
 from repo.files import text_digest, write_json, write_jsonl
-from repo.policy.batches import PreferenceData, tokenize_annotations
-from repo.policy.checkpoints import CheckpointFolder
+from repo.policy.batches import Integers, PreferenceData, tokenize_annotations
+from repo.policy.checkpoints import CheckpointFolder, tensors_digest
 from repo.policy.loading import TINY, Policy, add_lora, load_policy, make_tiny_policy, merge_lora
 from repo.policy.logprobs import ResponseLogps, score_comparisons
 from repo.policy.losses import PreferenceLoss, loss_record, make_loss
 from repo.policy.reliabilities import final_estimate, gold_comparisons, make_estimator
 from repo.policy.trainer import Metrics, Trainer
+from repo.reliability.online.estimators import Estimator
 from repo.reliability.state import ReliabilityState, load_state
 from repo.settings import PolicySettings, Settings
 
@@ -55,10 +58,12 @@ def train(
     loss: PreferenceLoss | None = None,
     prior_state: ReliabilityState | None = None,
     on_log: Callable[[Metrics], None] = lambda _: None,
+    on_note: Callable[[str], None] = lambda _: None,
+    checkpoints: Path | None = None,
 ) -> TrainingResult:
     """Train a policy with RE-PO (or plainly, with reliability.estimator "none").
 
-    Running the same call again after an interruption goes on from the newest checkpoint under `output`.
+    Running the same call again after an interruption goes on from the newest checkpoint.
 
     Args:
         annotations: canonical table (see repo.annotations.schema) without ties.
@@ -68,9 +73,13 @@ def train(
         prior_state: what an earlier training found out about the annotators; default: the file that
             reliability.prior_state names, if any.
         on_log: receives each logged record.
+        on_note: receives what a person should know, such as where an interrupted training goes on.
+        checkpoints: directory for the checkpoints of many trainings, each in a folder of its own, named by what decides
+            it (tokens, votes, weights, gold, base, settings); default: `output`/checkpoints, for this training alone.
 
     Raises:
-        UserError: the policy cannot be loaded, nothing is left to train on, or training diverges.
+        UserError: the checkpoints under `output` are of another training (it says what differs), the policy cannot be
+            loaded, nothing is left to train on, or training diverges.
     """
     from accelerate import Accelerator
 
@@ -88,26 +97,63 @@ def train(
     if prior_state is None and settings.reliability.prior_state:
         prior_state = load_state(settings.reliability.prior_state)
     gold = gold_comparisons(data, settings.reliability)
-    fingerprint = text_digest(
-        settings.model_dump_json(), repr(loss), repr(prior_state), *map(str, data.table["comparison_id"])
-    )
+    estimator = make_estimator(settings.reliability, data, gold, prior_state)
+    identity = _identity(policy, data, gold, estimator, loss, settings)
     trainer = Trainer(
         policy=add_lora(policy, settings.policy, settings.train.seed),
         reference=reference,
         data=data,
         loss=loss,
-        estimator=make_estimator(settings.reliability, data, gold, prior_state),
+        estimator=estimator,
         gold_comparisons=gold,
         # With every label believed, the weighted M-step is the plain loss itself (w = 1).
         m_step="weighted" if settings.reliability.estimator == "none" else settings.train.m_step,
         settings=settings.train,
         learning_rate=learning_rate(settings),
-        checkpoints=CheckpointFolder(output / "checkpoints", fingerprint, settings.train.keep_checkpoints),
+        checkpoints=(
+            CheckpointFolder.among(checkpoints, identity, settings.train.keep_checkpoints)
+            if checkpoints
+            else CheckpointFolder(output / "checkpoints", identity, settings.train.keep_checkpoints)
+        ),
         accelerator=accelerator,
         on_log=on_log,
+        on_note=on_note,
     )
     trainer.run()
-    return _save(trainer, settings, output, prior_state, time.monotonic() - started)
+    result = _save(trainer, settings, output, prior_state, time.monotonic() - started)
+    if checkpoints is None:
+        shutil.rmtree(output / "checkpoints", ignore_errors=True)
+    return result
+
+
+_NOT_THE_RUN_S = {"loss", "loss_options", "learning_rate", "log_every", "checkpoint_every", "keep_checkpoints"}
+"""Settings of the section train that change nothing of the trained policy, or stand in the identity by themselves."""
+
+
+def _identity(
+    policy: Policy, data: PreferenceData, gold: Integers, estimator: Estimator, loss: PreferenceLoss, settings: Settings
+) -> dict[str, Any]:
+    """Return everything that decides the training: whether a checkpoint may be continued is asked of this alone."""
+    identity = {
+        "tokens": tensors_digest(part for e in data.encoded for part in (e.prompt, e.response_a, e.response_b)),
+        "votes": text_digest(tensors_digest([data.comparison, data.annotator, data.prefers_a]), *data.annotators),
+        "weights of the votes": tensors_digest([data.weight]),
+        "gold": tensors_digest([gold]),
+        "base weights": tensors_digest(policy.model.parameters()),
+        "reliabilities at the start": tensors_digest(estimator.state().values()),
+        "loss": repr(loss),
+        "settings": {
+            **{f"train.{name}": value for name, value in settings.train if name not in _NOT_THE_RUN_S},
+            "train.learning_rate": learning_rate(settings),
+            "policy.precision": settings.policy.precision,
+            "policy.lora": settings.policy.lora and settings.policy.lora.model_dump(),
+            "reliability.estimator": settings.reliability.estimator,
+            "reliability.step_size": settings.reliability.step_size,
+            "reliability.pinned": settings.reliability.pinned,
+        },
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(identity))
+    return plain
 
 
 def learning_rate(settings: Settings) -> float:

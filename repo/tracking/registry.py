@@ -39,6 +39,7 @@ class Tag(StrEnum):
     EXAM = "exam"
     EXAM_DIGEST = "exam_digest"
     SIMULATED = "simulated"
+    COMPARED_WITH = "compared_with"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class ModelInfo:
         exam: the evaluation set it was judged on, `runs:/RUN_ID/exam`.
         exam_digest: digest of that.
         simulated: whether it was trained on simulated annotations.
+        compared_with: the champion it was compared with, "" where there was none; None where that is not known.
+        promoted_at: when it became champion, ISO 8601, UTC, or "".
     """
 
     version: str
@@ -78,6 +81,8 @@ class ModelInfo:
     exam: str
     exam_digest: str
     simulated: bool
+    compared_with: str | None
+    promoted_at: str
 
     @property
     def pointer(self) -> Pointer:
@@ -98,6 +103,7 @@ def version_tags(
     run_id: str,
     exam: Pointer,
     simulated: bool,
+    compared_with: str,
 ) -> dict[str, str]:
     """Return the tags from which ModelInfo is read back; `reasons` are kept one a line."""
     return {
@@ -113,6 +119,7 @@ def version_tags(
         Tag.EXAM: exam.mlflow_uri,
         Tag.EXAM_DIGEST: exam.digest,
         Tag.SIMULATED: str(simulated).lower(),
+        Tag.COMPARED_WITH: compared_with,
     }
 
 
@@ -174,6 +181,56 @@ def promote_version(model_name: str, version: str, expected_champion: str | None
         client.set_registered_model_alias(model_name, PREVIOUS_CHAMPION, tags[Tag.PROMOTED_FROM])
     if _aliased(client, model_name, CHALLENGER) == version:
         client.delete_registered_model_alias(model_name, CHALLENGER)
+
+
+def finish_promotion(model_name: str) -> str | None:
+    """Finish what an interrupted run left undone: a promotion cut short, or a version that passed and was not promoted.
+
+    Returns:
+        The version that is champion by this, or None where nothing was left undone.
+    """
+    infos = list_models(model_name)
+    current = next((info for info in infos if CHAMPION in info.aliases), None)
+    if current and current.promoted_at and CHALLENGER in current.aliases:  # the last thing a promotion takes away
+        promote_version(model_name, current.version, None)
+        return current.version
+    passed = next((info for info in infos if _waits(info, current)), None)
+    if passed:
+        promote_version(model_name, passed.version, passed.compared_with or None)
+        return passed.version
+    return None
+
+
+def promote_by_hand(model_name: str, version: str | None) -> str:
+    """Promote a version that passed the gate, by default the newest that waits for it; return the version.
+
+    Raises:
+        UserError: there is none, or it did not pass, or it was compared with another champion than the present one.
+    """
+    infos = list_models(model_name)
+    current = next((info for info in infos if CHAMPION in info.aliases), None)
+    if version is None:
+        chosen = next((info for info in infos if _waits(info, current)), None)
+        if chosen is None:
+            raise UserError(f"{model_name}: no version waits to be promoted", "`repo-pipeline models` lists them")
+    else:
+        chosen = next((info for info in infos if info.version == version), None)
+        if chosen is None:
+            raise UserError(f"{model_name} has no version {version}", "`repo-pipeline models` lists them")
+    if chosen.verdict != "promote":
+        raise UserError(
+            f"{model_name}: version {chosen.version} did not pass the gate (verdict: {chosen.verdict or 'none'})",
+            "train anew with other settings of gate.*, or move the alias in MLflow if you know better",
+        )
+    promote_version(model_name, chosen.version, chosen.compared_with or None)
+    return chosen.version
+
+
+def _waits(info: ModelInfo, current: ModelInfo | None) -> bool:
+    """Whether a version passed against the present champion and was never promoted."""
+    present = current.version if current else ""
+    newer = current is None or int(info.version) > int(current.version)
+    return info.verdict == "promote" and not info.promoted_at and info.compared_with == present and newer
 
 
 def line_exam(model_name: str) -> Pointer | None:
@@ -253,6 +310,8 @@ def _info(version: ModelVersion, aliases: Mapping[str, str]) -> ModelInfo:
         exam=tags.get(Tag.EXAM, ""),
         exam_digest=tags.get(Tag.EXAM_DIGEST, ""),
         simulated=tags.get(Tag.SIMULATED) == "true",
+        compared_with=tags.get(Tag.COMPARED_WITH),
+        promoted_at=tags.get(Tag.PROMOTED_AT, ""),
     )
 
 

@@ -19,16 +19,22 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from repo.console import user_errors
 from repo.errors import UserError
+from repo.lifeline import end_with_the_command
 from repo.tracking.handover import location
 from repo.tracking.step_run import StepRun
 from repo.uris import public_name
 
 PIPELINE_RUN = "repo.pipeline_run"
 """Tag of a parent run: the Kubeflow job it stands for."""
+HOLDER = "repo.holder"
+"""Tag of a parent run: who sees to its end, in REPO_RUN_HOLDER; only one such run can be at work at a time."""
 ERROR = "repo.error"
 """Tag of a failed run: what went wrong."""
 REMEDY = "repo.remedy"
 """Tag of a failed run: what the user can do, where that is known."""
+
+
+HOLDER_VARIABLE = "REPO_RUN_HOLDER"
 
 
 @dataclass(frozen=True)
@@ -87,12 +93,14 @@ def open_parent(
     """
     client = MlflowClient()
     run_id = _injected_parent(client)
+    tags = {PIPELINE_RUN: pipeline_run, HOLDER: os.environ.get(HOLDER_VARIABLE, ""), **tags}
     if run_id is None:
         known = _find_parent(pipeline_run)
-        run_id = known.info.run_id if known else _create_run(client, ensure_experiment(client, experiment), name)
+        # Made with its tags in one call: whoever looks for it finds it, however short its life was.
+        run_id = known.info.run_id if known else _create_run(client, ensure_experiment(client, experiment), name, tags)
         client.update_run(run_id, status="RUNNING")
     parent = StepRun(run_id)
-    parent.set_tags({PIPELINE_RUN: pipeline_run, **tags})
+    parent.set_tags(tags)
     parent.log_params(settings)
     return run_id
 
@@ -104,6 +112,7 @@ def step_run(parent_run_id: str, name: str) -> Iterator[StepRun]:
     A UserError is shown on stderr and ends the process with code 1 (SystemExit); anything else is raised again.
     A retried step is a new child run; the earlier one stays as it ended.
     """
+    end_with_the_command()
     run = StepRun(_step_run_id(parent_run_id, name))
     started = time.monotonic()
     with user_errors(), mlflow.start_run(run_id=run.run_id, nested=True):
@@ -131,16 +140,48 @@ def close_parent(pipeline_run: str, status: str) -> None:
         status: Kubeflow's state, such as SUCCEEDED, FAILED or CANCELLED.
     """
     parent = _find_parent(pipeline_run)
-    if parent is None:
-        return
+    if parent is not None:
+        _close(parent, status)
+
+
+def close_if_running(experiment: str, name: str, status: str) -> Run | None:
+    """End a parent run, found by its name, that is still running; return it, or None where none was ever opened."""
+    parent = find_run(experiment, name)
+    if parent is not None and parent.info.status == "RUNNING":
+        _close(parent, status)
+        parent = MlflowClient().get_run(parent.info.run_id)
+    return parent
+
+
+def close_abandoned(holder: str) -> int:
+    """End every run of a holder that was killed; return how many there were.
+
+    Args:
+        holder: value of the tag HOLDER. The caller holds what it stands for, so that nobody else is at work.
+    """
+    runs = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"tags.`{HOLDER}` = '{holder}' and attributes.status = 'RUNNING'",
+        output_format="list",
+    )
+    for run in runs:
+        StepRun(run.info.run_id).set_tags({ERROR: "the command was killed"})
+        _close(run, "CANCELLED")
+    return len(runs)
+
+
+def _close(parent: Run, status: str) -> None:
     client = MlflowClient()
     ended = _ended(status)
     for child in _children(client, parent):
         # The plugin's run of the exit handler itself is still at work.
         if child.info.status == "RUNNING" and child.info.run_id != os.environ.get("MLFLOW_RUN_ID"):
-            StepRun(child.info.run_id).set_tags({ERROR: "the step's process ended without a word"})
+            StepRun(child.info.run_id).set_tags({ERROR: "the step's process ended without a word", REMEDY: _GO_ON})
             client.set_terminated(child.info.run_id, "KILLED" if ended == "KILLED" else "FAILED")
     client.set_terminated(parent.info.run_id, ended)
+
+
+_GO_ON = "run the same command again: a training goes on from its last checkpoint (killed for memory? see dmesg)"
 
 
 def steps_of(parent_run_id: str) -> list[StepOutcome]:

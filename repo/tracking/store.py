@@ -101,9 +101,13 @@ class Store:
         Raises:
             UserError: the directory cannot be written, was moved, or belongs to another version of MLflow.
         """
+        from filelock import FileLock
+
         self.check()
         self._check_writable()
-        location = _path(_ensure_experiment(self.tracking_uri, experiment, _ANOTHER_STORE, self.artifact_location))
+        # Two commands at once on a fresh store would both make its tables.
+        with FileLock(self.root / "locks" / "store.lock"):
+            location = _path(_ensure_experiment(self.tracking_uri, experiment, _ANOTHER_STORE, self.artifact_location))
         if location != self.artifacts:
             raise UserError(
                 f"{self.root}: experiment '{experiment}' keeps its artifacts in {location}, outside this store",
@@ -139,6 +143,7 @@ class Store:
         """Really write: permission bits say nothing about read-only mounts, or to the superuser."""
         try:
             self.artifacts.mkdir(parents=True, exist_ok=True)
+            (self.root / "locks").mkdir(exist_ok=True)
             for directory in (self.root, self.artifacts):
                 with tempfile.TemporaryFile(dir=directory):
                     pass

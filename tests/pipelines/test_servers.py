@@ -20,7 +20,7 @@ COMMANDS = {
     "run": ["run", "--data", "votes.jsonl"],
     "demo": ["demo"],
     "ui": ["ui"],
-    "reliability": ["reliability", "--annotations", "votes.jsonl", "--prior-state", "models:/repo-policy@champion"],
+    "reliability": ["reliability", "--annotations", "votes.jsonl", "--prior-state", "models:/repo-demo@champion"],
 }
 PATIENCE = 30
 
@@ -78,13 +78,13 @@ def test_a_whole_run_goes_to_a_guarded_server_and_its_password_nowhere(
     with served(guarded_proxy(server)) as port:
         uri = f"http://{USER}:{PASSWORD}@127.0.0.1:{port}"
         done = repo_pipeline("demo", *options(SMALL), "--verbose", cwd=tmp_path, MLFLOW_TRACKING_URI=uri)
-        listed = repo_pipeline("models", cwd=tmp_path, MLFLOW_TRACKING_URI=uri)
+        listed = repo_pipeline("models", "--model", "repo-demo", cwd=tmp_path, MLFLOW_TRACKING_URI=uri)
     assert done.returncode == 0, done.stdout + done.stderr
     assert PASSWORD not in done.stdout + done.stderr
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()]
     assert "champion" in listed.stdout, listed.stderr
     client = MlflowClient(tracking_uri=f"http://127.0.0.1:{server}")
-    runs = client.search_runs([client.get_experiment_by_name("repo").experiment_id])
+    runs = client.search_runs([client.get_experiment_by_name("repo-demo").experiment_id])
     assert not [run for run in runs if PASSWORD in str(run.to_dictionary())]
 
 
@@ -112,7 +112,7 @@ def test_the_state_of_a_registered_model_is_found_in_the_server_or_beside_the_co
     """Stands after the run on this server, which registered a model there."""
     assert repo_pipeline("simulate", "--output", tmp_path / "votes.jsonl").returncode == 0
     command = COMMANDS["reliability"]
-    one_screen(repo_pipeline(*command, cwd=tmp_path), "models:/repo-policy@champion", ".repo")
+    one_screen(repo_pipeline(*command, cwd=tmp_path), "models:/repo-demo@champion", ".repo")
     uri = f"http://127.0.0.1:{server}"
     done = repo_pipeline(*command, "--json", cwd=tmp_path, MLFLOW_TRACKING_URI=uri)
     assert done.returncode == 0, done.stderr

@@ -2,8 +2,10 @@
 
 import copy
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -77,28 +79,135 @@ def test_gradient_accumulation_changes_nothing_but_memory(
         assert [ours[n] for n in same] == pytest.approx([theirs[n] for n in same], rel=1e-3, abs=1e-4)
 
 
-def test_an_interrupted_run_goes_on_to_the_same_end(
-    annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
-) -> None:
-    settings = changed(small_settings, train={"checkpoint_every": 2, "epochs": 2, "keep_checkpoints": 2})
-    whole = train(annotations, settings, tmp_path / "whole")
+@pytest.fixture(scope="module")
+def interruptible(small_settings: Settings) -> Settings:
+    return changed(small_settings, train={"checkpoint_every": 2, "epochs": 2, "keep_checkpoints": 2})
+
+
+def interrupted(annotations: pd.DataFrame, settings: Settings, output: Path, **options: Any) -> None:
+    """Train until step 8 of 12."""
 
     def interrupt(record: Metrics) -> None:
         if record["step"] == 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(annotations, settings, tmp_path / "broken", on_log=interrupt)
-    assert sorted(p.name for p in (tmp_path / "broken" / "checkpoints").iterdir()) == ["step-4.pt", "step-6.pt"]
+        train(annotations, settings, output, on_log=interrupt, **options)
+
+
+@pytest.fixture(scope="module")
+def whole(
+    annotations: pd.DataFrame, interruptible: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> TrainingResult:
+    return train(annotations, interruptible, tmp_path_factory.mktemp("whole"))
+
+
+def assert_same(result: TrainingResult, expected: TrainingResult) -> None:
+    assert result.reliability == expected.reliability
+    assert result.history == expected.history
+    for name, tensor in weights(expected).items():
+        assert torch.equal(tensor, weights(result)[name]), name
+
+
+def steps_resumed(
+    annotations: pd.DataFrame, settings: Settings, output: Path, **options: Any
+) -> tuple[list[float], TrainingResult]:
     steps: list[float] = []
-    resumed = train(annotations, settings, tmp_path / "broken", on_log=lambda record: steps.append(record["step"]))
+    result = train(annotations, settings, output, on_log=lambda record: steps.append(record["step"]), **options)
+    return steps, result
+
+
+def test_an_interrupted_run_goes_on_to_the_same_end(
+    annotations: pd.DataFrame, interruptible: Settings, whole: TrainingResult, tmp_path: Path
+) -> None:
+    interrupted(annotations, interruptible, tmp_path)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-4", "step-6"]
+    assert {path.name for path in (tmp_path / "checkpoints/step-6").iterdir()} == {"state.json", "tensors.safetensors"}
+    irrelevant = changed(interruptible, gate={"min_accuracy": 0.7}, reliability={"confidence": 0.9})
+    steps, resumed = steps_resumed(annotations, irrelevant, tmp_path)
     assert steps == [8, 10, 12]
-    assert resumed.reliability == whole.reliability
-    assert resumed.history == whole.history
-    for name, tensor in weights(whole).items():
-        assert torch.equal(tensor, weights(resumed)[name]), name
-    with pytest.raises(UserError, match="other settings or data"):
-        train(annotations, changed(settings, reliability={"initial": 0.8}), tmp_path / "broken")
+    assert_same(resumed, whole)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("settings", [{"policy": {"lora": {"rank": 2}}}, {"reliability": {"estimator": "incremental"}}])
+def test_adapters_and_running_sums_go_on_too(
+    annotations: pd.DataFrame, interruptible: Settings, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    chosen = changed(interruptible, **settings)
+    interrupted(annotations, chosen, tmp_path / "broken")
+    steps, resumed = steps_resumed(annotations, chosen, tmp_path / "broken")
+    assert steps == [8, 10, 12]
+    assert_same(resumed, train(annotations, chosen, tmp_path / "whole"))
+
+
+FLIPPED = {"a": "b", "b": "a"}
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "named"),
+    [
+        (lambda t: t.assign(preference=t["preference"].map(FLIPPED)), {}, "votes"),
+        (lambda t: t.assign(annotator_id=t["annotator_id"] + "x"), {}, "votes"),
+        (lambda t: t.assign(response_a=t["response_a"].str.upper()), {}, "tokens"),
+        (lambda t: t.assign(weight=0.5), {}, "weights of the votes"),
+        (lambda t: t.assign(gold=t["gold"].map(FLIPPED)), {"reliability": {"use_gold": True}}, "gold"),
+        (lambda t: t, {"policy": {"tiny": {"layers": 2}}}, "base weights"),
+        (lambda t: t, {"reliability": {"initial": 0.7}}, "reliabilities at the start"),
+        (lambda t: t, {"train": {"loss": "ipo"}}, "loss"),
+        (lambda t: t, {"train": {"warmup": 0.3}}, "train.warmup (0.1 there, 0.3 here)"),
+        (lambda t: t, {"train": {"epochs": 3}}, "train.epochs (2 there, 3 here)"),
+    ],
+    ids=["labels", "people", "texts", "weights", "gold", "base", "start", "loss", "warm-up", "epochs"],
+)
+def test_a_checkpoint_of_another_run_is_refused_and_what_differs_is_named(
+    annotations: pd.DataFrame,
+    interruptible: Settings,
+    tmp_path: Path,
+    change: Callable[[pd.DataFrame], pd.DataFrame],
+    settings: dict[str, Any],
+    named: str,
+) -> None:
+    anchored = changed(interruptible, **({"reliability": {"use_gold": True}} if named == "gold" else {}))
+    interrupted(annotations, anchored, tmp_path)
+    if named in ("tokens", "base weights"):  # the tiny base is made from the texts: keep it, or not
+        (tmp_path / "record/base").rename(tmp_path / "base.kept")
+    with pytest.raises(UserError, match="belong to another run") as caught:
+        train(change(annotations), changed(anchored, **settings), tmp_path)
+    assert named in caught.value.problem
+    assert (tmp_path / "checkpoints/step-6").is_dir()
+
+
+@pytest.mark.parametrize("file", ["tensors.safetensors", "state.json"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_older_one(
+    annotations: pd.DataFrame, interruptible: Settings, whole: TrainingResult, tmp_path: Path, file: str
+) -> None:
+    interrupted(annotations, interruptible, tmp_path)
+    newest = tmp_path / "checkpoints/step-6" / file
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    with pytest.warns(UserWarning, match="damaged"):
+        steps, resumed = steps_resumed(annotations, interruptible, tmp_path)
+    assert steps == [6, 8, 10, 12]
+    assert_same(resumed, whole)
+
+
+def test_many_runs_share_a_folder_and_each_goes_on_from_its_own(
+    annotations: pd.DataFrame, interruptible: Settings, whole: TrainingResult, tmp_path: Path
+) -> None:
+    other = changed(interruptible, reliability={"initial": 0.7})
+    interrupted(annotations, interruptible, tmp_path / "first", checkpoints=tmp_path / "kept")
+    interrupted(annotations, other, tmp_path / "other", checkpoints=tmp_path / "kept")
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    notes: list[str] = []
+    steps, resumed = steps_resumed(
+        annotations, interruptible, tmp_path / "again", checkpoints=tmp_path / "kept", on_note=notes.append
+    )
+    assert steps == [8, 10, 12]
+    assert "from step 6 of 12" in notes[0]
+    assert_same(resumed, whole)
+    steps, again = steps_resumed(annotations, interruptible, tmp_path / "end", checkpoints=tmp_path / "kept")
+    assert steps == []
+    assert_same(again, whole)
 
 
 def test_plain_training_believes_everybody(annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path) -> None:

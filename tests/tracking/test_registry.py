@@ -12,8 +12,10 @@ from repo.tracking.registry import (
     Tag,
     champion,
     check_line,
+    finish_promotion,
     line_exam,
     list_models,
+    promote_by_hand,
     promote_version,
     register_version,
     version_tags,
@@ -31,6 +33,7 @@ TAGS = version_tags(
     run_id="the-run",
     exam=Pointer("runs:/the-run/exam", "e" * 64),
     simulated=False,
+    compared_with="",
 )
 NAME = "repo-policy"
 
@@ -194,6 +197,47 @@ def test_a_promotion_cut_short_anywhere_is_finished_by_the_same_call(pointer, mo
             promote_version(NAME, version, champions[-1])
             assert aliases() == {"champion": version, "previous-champion": champions[-1]}
             champions.append(version)
+
+
+def test_a_version_that_passed_and_was_not_promoted_is_finished_by_the_next_run(pointer):
+    first = register_version(pointer(), NAME, TAGS)
+    assert finish_promotion(NAME) == first
+    assert finish_promotion(NAME) is None
+    passed = register_version(pointer(), NAME, {**TAGS, Tag.COMPARED_WITH: first})
+    register_version(pointer(), NAME, {**TAGS, Tag.COMPARED_WITH: first, Tag.VERDICT: "reject"})
+    assert finish_promotion(NAME) == passed
+    assert aliases() == {"champion": passed, "previous-champion": first, "challenger": "3"}
+
+
+def test_a_promotion_cut_after_the_switch_is_repaired_by_the_next_run(pointer, monkeypatch):
+    first = register_version(pointer(), NAME, TAGS)
+    promote_version(NAME, first, None)
+    second = register_version(pointer(), NAME, {**TAGS, Tag.COMPARED_WITH: first})
+    with monkeypatch.context() as killed:
+        name = "set_registered_model_alias"
+        killed.setattr(MlflowClient, name, cut_after(getattr(MlflowClient, name), 1))
+        with suppress(KeyboardInterrupt):
+            promote_version(NAME, second, first)
+    assert aliases() == {"champion": second, "challenger": second}
+    assert finish_promotion(NAME) == second
+    assert aliases() == {"champion": second, "previous-champion": first}
+
+
+def test_a_version_compared_with_another_champion_or_older_than_it_does_not_wait(pointer):
+    old = register_version(pointer(), NAME, TAGS)
+    first = register_version(pointer(), NAME, TAGS)
+    promote_version(NAME, first, None)
+    assert finish_promotion(NAME) is None
+    other = register_version(pointer(), NAME, {**TAGS, Tag.COMPARED_WITH: "7"})
+    assert finish_promotion(NAME) is None
+    for version in (old, other):
+        with pytest.raises(UserError, match="was compared with"):
+            promote_by_hand(NAME, version)
+    rejected = register_version(pointer(), NAME, {**TAGS, Tag.COMPARED_WITH: first, Tag.VERDICT: "reject"})
+    with pytest.raises(UserError, match="did not pass the gate"):
+        promote_by_hand(NAME, rejected)
+    passed = register_version(pointer(), NAME, {**TAGS, Tag.COMPARED_WITH: first})
+    assert promote_by_hand(NAME, None) == passed
 
 
 def cut_after(write, calls):

@@ -1,0 +1,115 @@
+"""Commands and steps that are killed or stopped, and two commands at once: everything ends as it should."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from interruptions import Command, champion_weights, client_of, leftovers, running, write_votes
+from pipeline_runs import Run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_votes(tmp_path_factory.mktemp("interruption") / "votes.jsonl")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data: Path) -> str:
+    store = data.parent / "undisturbed"
+    command = Command(data, store)
+    command.finish()
+    assert not leftovers(store, command)
+    assert not list((store / "checkpoints").glob("*/*"))
+    return champion_weights(store)
+
+
+def step_at_work(command: Command, step: str) -> bool:
+    return f" s  {step}\n" in command.said()
+
+
+def checkpoint_of(store: Path) -> bool:
+    return bool(list((store / "checkpoints").glob("*/*/step-*")))
+
+
+@pytest.mark.parametrize("moment", ["checkpoint", "evaluate", "promote"])
+def test_a_command_that_is_killed_goes_on_when_it_is_given_again(
+    data: Path, undisturbed: str, tmp_path: Path, moment: str
+) -> None:
+    command = Command(data, tmp_path / "store")
+    command.wait_until(
+        lambda: checkpoint_of(tmp_path / "store") if moment == "checkpoint" else step_at_work(command, moment)
+    )
+    command.kill()
+    again = Command(data, tmp_path / "store")
+    said = again.finish()
+    assert "going on from step" in said
+    assert "runs of a command that was killed, closed now: 1" in said
+    assert running(tmp_path / "store") == []
+    assert champion_weights(tmp_path / "store") == undisturbed
+    assert not leftovers(tmp_path / "store", again)
+    assert not checkpoint_of(tmp_path / "store")
+
+
+def test_a_step_that_is_killed_fails_the_run_and_the_next_one_goes_on(
+    data: Path, undisturbed: str, tmp_path: Path
+) -> None:
+    command = Command(data, tmp_path / "store")
+    command.wait_until(lambda: checkpoint_of(tmp_path / "store"))
+    python = [p for p in command.descendants() if "executor_main" in " ".join(p.cmdline())]
+    python[-1].kill()
+    assert command.process.wait(timeout=60) == 1
+    assert "step train failed: the step's process ended without a word" in command.said()
+    assert "→ run the same command again" in command.said()
+    assert running(tmp_path / "store") == []
+    assert "going on from step" in Command(data, tmp_path / "store").finish()
+    assert champion_weights(tmp_path / "store") == undisturbed
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_command_ends_what_it_started(data: Path, tmp_path: Path, number: signal.Signals) -> None:
+    command = Command(data, tmp_path / "store")
+    command.wait_until(lambda: step_at_work(command, "train"))
+    started = command.descendants()
+    assert command.end(number) == 128 + number
+    assert not [process for process in started if process.is_running()]
+    assert "the same command goes on" in command.said()
+    assert "Traceback" not in command.said()
+    assert running(tmp_path / "store") == []
+    client = client_of(tmp_path / "store")
+    experiment = client.get_experiment_by_name("repo")
+    assert {run.info.status for run in client.search_runs([experiment.experiment_id])} == {"FINISHED", "KILLED"}
+    assert not leftovers(tmp_path / "store", command)
+
+
+def test_of_two_commands_on_a_fresh_store_one_waits_and_both_end_well(
+    data: Path, undisturbed: str, tmp_path: Path
+) -> None:
+    first, second = Command(data, tmp_path / "store"), Command(data, tmp_path / "store")
+    said = first.finish() + second.finish()
+    assert said.count("another run is at work on repo-policy; this one waits until it has ended") == 1
+    assert running(tmp_path / "store") == []
+    assert champion_weights(tmp_path / "store") == undisturbed
+    versions = client_of(tmp_path / "store").search_model_versions("name = 'repo-policy'")
+    assert sorted(version.tags["compared_with"] for version in versions) == ["", "1"]
+    assert all(version.tags["verdict_reasons"] for version in versions)
+
+
+def test_a_passed_version_that_was_never_promoted_is_finished_by_hand(
+    repo_pipeline: Run, data: Path, tmp_path: Path
+) -> None:
+    """The run is killed when the version stands and its promotion does not."""
+    store = tmp_path / "store"
+    command = Command(data, store)
+    command.wait_until(lambda: step_at_work(command, "promote"))
+    command.kill()
+    client = client_of(store)
+    if "champion" in client.get_registered_model("repo-policy").aliases:
+        pytest.skip("the promotion was faster than the kill")
+    done = repo_pipeline("models", "promote", "--store", store)
+    assert (done.returncode, done.stdout) == (0, "repo-policy version 1 is champion\n"), done.stderr
+    assert dict(client.get_registered_model("repo-policy").aliases) == {"champion": "1"}
+    again = repo_pipeline("models", "promote", "--store", store)
+    assert again.returncode == 1
+    assert "no version waits to be promoted" in again.stderr
+    unknown = repo_pipeline("models", "promote", "7", "--store", store)
+    assert "has no version 7" in unknown.stderr
