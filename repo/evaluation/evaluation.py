@@ -97,12 +97,12 @@ def margins_of(
     from repo.policy.loading import load_policy
     from repo.policy.logprobs import ResponseLogps, pair_logps, score_comparisons
     from repo.policy.objective import both_orientations
-    from repo.policy.tokenization import EncodedComparison, encode_comparisons
+    from repo.policy.tokenization import EncodedComparisons, encode_comparisons
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    scored: dict[str, tuple[ResponseLogps, list[EncodedComparison]]] = {}
+    scored: dict[str, tuple[ResponseLogps, EncodedComparisons]] = {}
 
-    def score(path: Path | str, revision: str) -> tuple[ResponseLogps, list[EncodedComparison]]:
+    def score(path: Path | str, revision: str) -> tuple[ResponseLogps, EncodedComparisons]:
         key = f"{path}@{revision}"
         if key not in scored:
             policy = load_policy(path, revision)
@@ -118,11 +118,10 @@ def margins_of(
         logps, encoded = score(source.path, source.revision)
         reference = score(source.base, source.revision)[0] if source.loss.needs_reference else None
         pair = pair_logps(logps, reference, encoded)
-        usable = np.array([e.usable for e in encoded], dtype=bool)  # [C]
         likelihood = pair.first / pair.first_length - pair.second / pair.second_length  # [C]
         margin = both_orientations(source.loss, pair).margin  # [C]
-        read, better = (np.where(usable, x.double().numpy(), np.nan) for x in (likelihood, margin))  # [C] each
-        result[name] = Margins(better, read, usable)
+        read, better = (np.where(encoded.usable, x.double().numpy(), np.nan) for x in (likelihood, margin))  # [C] each
+        result[name] = Margins(better, read, encoded.usable)
     return result
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from repo.errors import UserError
-from repo.policy.tokenization import EncodedComparison, encode_comparisons
+from repo.policy.tokenization import EncodedComparisons, encode_comparisons
 
 Integers = npt.NDArray[np.int64]
 
@@ -40,7 +40,7 @@ class PreferenceData:
         counts: annotator id → what was truncated and dropped.
     """
 
-    encoded: list[EncodedComparison]
+    encoded: EncodedComparisons
     table: pd.DataFrame
     comparison: Integers
     annotator: Integers
@@ -68,40 +68,34 @@ def tokenize_annotations(
     """
     firsts = annotations.drop_duplicates("comparison_id").reset_index(drop=True)
     encoded = encode_comparisons(firsts, tokenizer, max_length, max_prompt_length)
-    usable = np.array([e.usable for e in encoded], dtype=bool)  # [encoded]
-    if not usable.any():
+    if not encoded.usable.any():
         raise UserError(
             "no comparison is left whose responses still differ after truncation",
             f"raise policy.max_length (now {max_length} tokens)",
         )
-    number = pd.Series(np.arange(len(firsts)), index=firsts["comparison_id"])
-    comparison = number.loc[annotations["comparison_id"]].to_numpy()  # [annotations]
-    counts = _count(annotations, comparison, encoded, usable)
+    comparison = pd.factorize(annotations["comparison_id"])[0]  # [annotations]; numbered as in `firsts`
     order = np.argsort(comparison, kind="stable")  # [annotations]
-    order = order[usable[comparison[order]]]  # [N]
+    order = order[encoded.usable[comparison[order]]]  # [N]
     table = annotations.iloc[order].reset_index(drop=True)
     annotator, annotators = pd.factorize(table["annotator_id"], sort=True)  # [N], [A]
     return PreferenceData(
-        encoded=[e for e in encoded if e.usable],
+        encoded=encoded[encoded.usable],
         table=table,
-        comparison=(np.cumsum(usable) - 1)[comparison[order]],
+        comparison=(np.cumsum(encoded.usable) - 1)[comparison[order]],
         annotator=annotator.astype(np.int64),
         annotators=[str(a) for a in annotators],
         prefers_a=(table["preference"] == "a").to_numpy(dtype=bool),
         weight=table["weight"].to_numpy(dtype=np.float64),
-        counts=counts,
+        counts=_count(annotations, comparison, encoded),
     )
 
 
-def _count(
-    annotations: pd.DataFrame, comparison: Integers, encoded: list[EncodedComparison], usable: npt.NDArray[np.bool_]
-) -> dict[str, TokenCounts]:
-    truncated = np.array([e.truncated for e in encoded], dtype=bool)  # [encoded]
+def _count(annotations: pd.DataFrame, comparison: Integers, encoded: EncodedComparisons) -> dict[str, TokenCounts]:
     table = pd.DataFrame(
         {
-            "annotator_id": annotations["annotator_id"].to_numpy(),
-            "truncated": truncated[comparison] & usable[comparison],
-            "dropped": ~usable[comparison],
+            "annotator_id": annotations["annotator_id"].array,
+            "truncated": (encoded.truncated & encoded.usable)[comparison],
+            "dropped": ~encoded.usable[comparison],
         }
     )
     grouped = table.groupby("annotator_id", sort=True).agg(["size", "sum"])
@@ -145,11 +139,11 @@ class TokenBatch:
         )
 
 
-def collate(encoded: list[EncodedComparison], pad: int) -> TokenBatch:
+def collate(encoded: EncodedComparisons, pad: int) -> TokenBatch:
     """Pad to the left, so that every response ends in the last column and only the last columns need logits."""
     sequences = [np.concatenate([e.prompt, e.response_a]) for e in encoded]
     sequences += [np.concatenate([e.prompt, e.response_b]) for e in encoded]
-    lengths = [len(e.response_a) for e in encoded] + [len(e.response_b) for e in encoded]
+    lengths = encoded.lengths[:, 1:].T.reshape(-1).astype(np.int64)  # [B]
     width = max(map(len, sequences))
     input_ids = np.full((len(sequences), width), pad, dtype=np.int64)  # [B, T]
     mask = np.zeros((len(sequences), width), dtype=np.int64)  # [B, T]
@@ -157,5 +151,5 @@ def collate(encoded: list[EncodedComparison], pad: int) -> TokenBatch:
         input_ids[row, width - len(sequence) :] = sequence
         mask[row, width - len(sequence) :] = 1
     positions = np.maximum(mask.cumsum(axis=1) - 1, 0)  # [B, T]
-    tensors = [torch.from_numpy(x) for x in (input_ids, mask, positions, np.asarray(lengths))]  # three [B, T], one [B]
-    return TokenBatch(tensors[0], tensors[1], tensors[2], tensors[3], span=max(lengths) + 1)
+    tensors = [torch.from_numpy(x) for x in (input_ids, mask, positions, lengths)]  # three [B, T], one [B]
+    return TokenBatch(tensors[0], tensors[1], tensors[2], tensors[3], span=int(lengths.max()) + 1)

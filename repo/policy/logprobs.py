@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from repo.policy.batches import TokenBatch, collate
 from repo.policy.losses import PairLogps
-from repo.policy.tokenization import EncodedComparison
+from repo.policy.tokenization import EncodedComparisons
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -51,24 +52,23 @@ def comparison_logps(model: "Module", batch: TokenBatch) -> ResponseLogps:
 
 @torch.no_grad()
 def score_comparisons(
-    model: "Module", encoded: list[EncodedComparison], pad: int, batch_size: int, device: torch.device
+    model: "Module", encoded: EncodedComparisons, pad: int, batch_size: int, device: torch.device
 ) -> ResponseLogps:
     """Return the log-probabilities of all comparisons without gradients, on the CPU, in their given order."""
     # Similar lengths together: padding is computed but never read.
-    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].prompt) + len(encoded[i].response_a))
+    order = np.argsort(encoded.lengths[:, :2].sum(axis=1), kind="stable")  # [C]
     a, b = torch.zeros(len(encoded)), torch.zeros(len(encoded))  # [C] each
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        logps = comparison_logps(model, collate([encoded[i] for i in chosen], pad).to(device))
+        logps = comparison_logps(model, collate(encoded[chosen], pad).to(device))
         a[chosen], b[chosen] = logps.a.cpu(), logps.b.cpu()
     return ResponseLogps(a, b)
 
 
-def pair_logps(policy: ResponseLogps, reference: ResponseLogps | None, encoded: list[EncodedComparison]) -> PairLogps:
+def pair_logps(policy: ResponseLogps, reference: ResponseLogps | None, encoded: EncodedComparisons) -> PairLogps:
     """Join a policy's log-probabilities with the reference's (zeros where the loss needs none) and the lengths."""
     zeros = torch.zeros_like(policy.a)  # [c]
-    lengths = torch.tensor([[len(e.response_a), len(e.response_b)] for e in encoded], dtype=policy.a.dtype)
-    lengths = lengths.to(policy.a.device)  # [c, 2]
+    lengths = torch.tensor(encoded.lengths[:, 1:]).to(policy.a)  # [c, 2]
     return PairLogps(
         policy.a,
         policy.b,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from repo.policy.tokenization import EncodedComparison
+from repo.policy.tokenization import EncodedComparisons
 from repo.settings import TinySettings
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def make_model(vocabulary: int, max_length: int, settings: TinySettings, seed: i
 
 
 def warm_start(
-    model: "LlamaForCausalLM", encoded: list[EncodedComparison], settings: TinySettings, seed: int, batch_size: int = 16
+    model: "LlamaForCausalLM", encoded: EncodedComparisons, settings: TinySettings, seed: int, batch_size: int = 16
 ) -> None:
     """Teach the model the language of the responses, better and worse alike, in a few supervised steps."""
     from repo.policy.batches import collate
@@ -75,7 +75,7 @@ def warm_start(
     order = np.random.default_rng(seed)
     for _ in range(settings.warm_start_steps):
         chosen = order.choice(len(encoded), size=min(batch_size, len(encoded)), replace=False)  # [c]
-        batch = collate([encoded[i] for i in chosen], pad=2).to(model.device)
+        batch = collate(encoded[chosen], pad=2).to(model.device)
         loss = -response_logps(model, batch).sum() / batch.response_length.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

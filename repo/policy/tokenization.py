@@ -1,8 +1,9 @@
 """From texts to tokens: one prompt and two responses a comparison, with the boundary where their tokens part."""
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,34 +16,86 @@ from repo.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Tokens = npt.NDArray[np.int64]
+Tokens = npt.NDArray[np.int32]
+Booleans = npt.NDArray[np.bool_]
+
+CHUNK = 1_000
+"""Comparisons whose texts and lists of tokens are in memory at once; more do not make the tokenizer faster."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EncodedComparison:
     """Tokens of one comparison; a response's first token is predicted from the prompt's last.
 
     Attributes:
         prompt: at least one token.
-        response_a, response_b: at least one token each, the end-of-text token included where nothing was cut.
+        response_a, response_b: the end-of-text token included where nothing was cut.
         truncated: whether anything was cut to fit the lengths allowed.
+        usable: whether neither response is empty and they still differ, after truncation.
     """
 
     prompt: Tokens
     response_a: Tokens
     response_b: Tokens
     truncated: bool
+    usable: bool
 
-    @property
-    def usable(self) -> bool:
-        """Whether neither response is empty and they still differ, after truncation."""
-        both = min(len(self.response_a), len(self.response_b)) > 0
-        return both and not np.array_equal(self.response_a, self.response_b)
+
+@dataclass(frozen=True, eq=False)
+class EncodedComparisons:
+    """Tokens of C comparisons in one array: four bytes a token, whatever their number.
+
+    Attributes:
+        tokens: prompt, response_a and response_b of one comparison after another, shape [T].
+        starts: where each comparison's prompt begins, shape [C].
+        lengths: tokens of prompt, response_a and response_b, shape [C, 3].
+        truncated, usable: as in EncodedComparison, shape [C].
+    """
+
+    tokens: Tokens
+    starts: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int32]
+    truncated: Booleans
+    usable: Booleans
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[EncodedComparison]:
+        return map(self._one, range(len(self)))
+
+    @overload
+    def __getitem__(self, chosen: int) -> EncodedComparison: ...
+    @overload
+    def __getitem__(self, chosen: "slice | npt.NDArray[Any]") -> "EncodedComparisons": ...
+    def __getitem__(self, chosen: "int | slice | npt.NDArray[Any]") -> "EncodedComparison | EncodedComparisons":
+        """Return one comparison, or those that a slice, numbers or booleans choose; the tokens are not copied.
+
+        Raises:
+            IndexError: there is no comparison of that number.
+        """
+        if isinstance(chosen, int | np.integer):
+            return self._one(int(chosen))
+        return EncodedComparisons(
+            self.tokens, self.starts[chosen], self.lengths[chosen], self.truncated[chosen], self.usable[chosen]
+        )
+
+    def _one(self, number: int) -> EncodedComparison:
+        start = int(self.starts[number])
+        prompt, first, second = self.lengths[number].tolist()
+        a, b = start + prompt, start + prompt + first
+        return EncodedComparison(
+            self.tokens[start:a],
+            self.tokens[a:b],
+            self.tokens[b : b + second],
+            bool(self.truncated[number]),
+            bool(self.usable[number]),
+        )
 
 
 def encode_comparisons(
     comparisons: pd.DataFrame, tokenizer: "PreTrainedTokenizerBase", max_length: int, max_prompt_length: int
-) -> list[EncodedComparison]:
+) -> EncodedComparisons:
     """Encode every row's prompt, response_a and response_b.
 
     The boundary is the longest common prefix of the tokenized prompt and of both tokenized conversations, so that
@@ -50,7 +103,8 @@ def encode_comparisons(
     tokenizer has a chat template. Long prompts keep their end, long responses their beginning.
 
     Args:
-        comparisons: canonical columns prompt, response_a, response_b, messages; one row a comparison.
+        comparisons: canonical columns prompt, response_a, response_b, messages, and file and line where they are known;
+            one row a comparison.
         tokenizer: any Hugging Face tokenizer.
         max_length: most tokens of prompt and response together.
         max_prompt_length: most tokens of the prompt.
@@ -63,19 +117,51 @@ def encode_comparisons(
             "the annotations hold chat messages, but the policy's tokenizer has no chat template",
             "use a policy with a chat template (an instruct model, or 'tiny'), or annotations of plain texts",
         )
-    texts = [_conversations(row, tokenizer) for row in comparisons.itertuples(index=False)]
-    if not texts:
-        return []
-    prompts, with_a, with_b = (_tokenize(part, tokenizer) for part in zip(*texts, strict=True))
-    return [
-        _encode(prompt, a, b, tokenizer, max_length, max_prompt_length)
-        for prompt, a, b in zip(prompts, with_a, with_b, strict=True)
-    ]
+    packed = _Packed()
+    columns = [name for name in _COLUMNS if name in comparisons]
+    for start in range(0, len(comparisons), CHUNK):
+        rows = comparisons[columns].iloc[start : start + CHUNK].itertuples(index=False)
+        texts = zip(*(_conversations(row, tokenizer) for row in rows), strict=True)
+        for prompt, a, b in zip(*(_tokenize(part, tokenizer) for part in texts), strict=True):
+            packed.add(*_encode(prompt, a, b, tokenizer, max_length, max_prompt_length))
+    return packed.encoded()
 
 
-def common_prefix(*sequences: Sequence[int]) -> int:
+_COLUMNS = ("prompt", "response_a", "response_b", "messages", "file", "line")
+
+
+class _Packed:
+    """Grows by one comparison at a time; arrays of machine numbers grow in place."""
+
+    def __init__(self) -> None:
+        self._tokens, self._lengths = array("i"), array("i")
+        self._truncated, self._usable = bytearray(), bytearray()
+
+    def add(self, prompt: list[int], response_a: list[int], response_b: list[int], truncated: bool) -> None:
+        for part in (prompt, response_a, response_b):
+            self._tokens.fromlist(part)
+            self._lengths.append(len(part))
+        self._truncated.append(truncated)
+        self._usable.append(bool(response_a and response_b and response_a != response_b))
+
+    def encoded(self) -> EncodedComparisons:
+        lengths = np.frombuffer(self._lengths, np.int32).reshape(-1, 3)  # [C, 3]
+        sizes = lengths.sum(axis=1, dtype=np.int64)  # [C]
+        return EncodedComparisons(
+            tokens=np.frombuffer(self._tokens, np.int32),
+            starts=np.cumsum(sizes) - sizes,
+            lengths=lengths,
+            truncated=np.frombuffer(self._truncated, np.bool_),
+            usable=np.frombuffer(self._usable, np.bool_),
+        )
+
+
+def common_prefix(*sequences: list[int]) -> int:
     """Return how many leading tokens all sequences share."""
     shortest = min(map(len, sequences))
+    # Nearly always the whole prompt; lists are compared much faster than their elements one by one.
+    if all(s[:shortest] == sequences[0][:shortest] for s in sequences[1:]):
+        return shortest
     return next(
         (i for i in range(shortest) if any(s[i] != sequences[0][i] for s in sequences[1:])),
         shortest,
@@ -115,7 +201,13 @@ def _messages(text: Text, role: str) -> list[dict[str, str]]:
 
 def _tokenize(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
     # A chat template writes its own special tokens.
-    encoded = tokenizer(list(texts), add_special_tokens=not tokenizer.chat_template, verbose=False)
+    encoded = tokenizer(
+        list(texts),
+        add_special_tokens=not tokenizer.chat_template,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )
     ids: list[list[int]] = encoded["input_ids"]
     return ids
 
@@ -127,7 +219,8 @@ def _encode(
     tokenizer: "PreTrainedTokenizerBase",
     max_length: int,
     max_prompt_length: int,
-) -> EncodedComparison:
+) -> tuple[list[int], list[int], list[int], bool]:
+    """Return the tokens kept of prompt and both responses, and whether anything was cut."""
     full = [_ended(ids, tokenizer.eos_token_id) for ids in (with_a, with_b)]
     boundary = common_prefix(prompt, *full)
     context = full[0][:boundary] or [_context_token(tokenizer)]
@@ -135,8 +228,7 @@ def _encode(
     room = max_length - len(kept)
     responses = [ids[boundary : boundary + room] for ids in full]
     truncated = len(kept) < len(context) or any(len(ids) - boundary > room for ids in full)
-    arrays = [np.asarray(ids, dtype=np.int64) for ids in (kept, *responses)]
-    return EncodedComparison(arrays[0], arrays[1], arrays[2], truncated)
+    return kept, responses[0], responses[1], truncated
 
 
 def _ended(ids: list[int], end: int | None) -> list[int]:

@@ -155,7 +155,7 @@ class Trainer:
 
     def _pair(self, comparisons: Integers) -> PairLogps:
         """Run the policy on a batch's comparisons."""
-        encoded = [self.data.encoded[i] for i in comparisons]
+        encoded = self.data.encoded[comparisons]
         batch = collate(encoded, self.policy.pad).to(self.accelerator.device)
         with self.accelerator.autocast():
             logps = comparison_logps(self.model, batch)
