@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.memory import peak_bytes
+from benchmarks.scale import child
+from benchmarks.scale.words import text
 from benchmarks.table import Row
 from repo.annotations.ingest import ingest
 from repo.annotations.simulation import SOURCE
@@ -25,7 +25,6 @@ GROWTH = 1.3
 """Seconds per annotation, against a tenth of the annotations."""
 TIES, EMPTY = 0.05, 0.002
 """Shares of ties, and of rows that go to quarantine: a batch without any would be copied once less."""
-_WORDS = (Path(__file__).parent / "words.txt").read_text(encoding="utf-8").split()
 
 
 def write_annotations(path: Path, rows: int) -> None:
@@ -38,7 +37,7 @@ def write_annotations(path: Path, rows: int) -> None:
 def _annotations(rows: int) -> Iterator[dict[str, Any]]:
     random = np.random.default_rng(0)
     for number in range(0, rows, VOTES):
-        prompt, first, second = (_text(random, words) for words in (22, 28, 28))
+        prompt, first, second = (text(random, words) for words in (22, 28, 28))
         for _ in range(min(VOTES, rows - number)):
             chance = random.random()
             yield {
@@ -48,10 +47,6 @@ def _annotations(rows: int) -> Iterator[dict[str, Any]]:
                 "preference": "tie" if chance > 1 - TIES else "ab"[chance > 0.5],
                 "annotator_id": f"worker-{random.integers(max(rows // 100, VOTES))}",
             }
-
-
-def _text(random: np.random.Generator, words: int) -> str:
-    return " ".join([_WORDS[place] for place in random.integers(len(_WORDS), size=words)])
 
 
 def read_and_validate(path: Path) -> dict[str, float]:
@@ -76,10 +71,7 @@ def in_its_own_process(rows: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "annotations.jsonl"
         write_annotations(path, rows)
-        command = [sys.executable, "-m", "benchmarks.scale.annotations", str(path)]
-        result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        values: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
-        return values | {"input_bytes": path.stat().st_size}
+        return child.in_its_own_process("annotations", path) | {"input_bytes": path.stat().st_size}
 
 
 def measure(rows: int | None = None) -> list[Row]:

@@ -1,0 +1,13 @@
+"""Measurements in a fresh interpreter: nobody's earlier memory counts."""
+
+import json
+import subprocess
+import sys
+
+
+def in_its_own_process(module: str, *arguments: object) -> dict[str, float]:
+    """Run a module of benchmarks.scale with these arguments and return the JSON of its last line."""
+    command = [sys.executable, "-m", f"benchmarks.scale.{module}", *map(str, arguments)]
+    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    values: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    return values
