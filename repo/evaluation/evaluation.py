@@ -91,25 +91,30 @@ def evaluate(exam: Exam, policies: Mapping[str, PolicySource], settings: Setting
 def margins_of(
     comparisons: pd.DataFrame, policies: Mapping[str, PolicySource], settings: Settings
 ) -> dict[str, Margins]:
-    """Return every policy's margins; a model that several policies need is loaded and scored once."""
+    """Return every policy's margins; a model that several policies need is loaded and scored once, and not kept.
+
+    Scored as training scores its reference: in policy.precision, with linear layers of that type.
+    """
     import torch
 
-    from repo.policy.loading import load_policy
+    from repo.policy.loading import frozen_dtype, load_policy
     from repo.policy.logprobs import ResponseLogps, pair_logps, score_comparisons
     from repo.policy.objective import both_orientations
     from repo.policy.tokenization import EncodedComparisons, encode_comparisons
 
+    dtype = frozen_dtype(settings.policy)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     scored: dict[str, tuple[ResponseLogps, EncodedComparisons]] = {}
 
     def score(path: Path | str, revision: str) -> tuple[ResponseLogps, EncodedComparisons]:
         key = f"{path}@{revision}"
         if key not in scored:
-            policy = load_policy(path, revision)
+            policy = load_policy(path, revision, dtype)
             lengths = settings.policy.max_length, settings.policy.max_prompt_length
             encoded = encode_comparisons(comparisons, policy.tokenizer, *lengths)
             model = policy.model.to(device)
-            logps = score_comparisons(model, encoded, policy.pad, settings.evaluation.batch_size, device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+                logps = score_comparisons(model, encoded, policy.pad, settings.evaluation.batch_size, device)
             scored[key] = logps, encoded
         return scored[key]
 

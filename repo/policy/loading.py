@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import torch
@@ -47,7 +47,7 @@ def load_policy(
     Args:
         base: a local path (`~` is the home directory) or a hub id.
         revision: hub revision.
-        dtype: type of the weights.
+        dtype: type of the linear layers' weights, nearly all of a model; see `_narrow`. The rest is float32.
         max_length: the longest sequence that the model is to read; 0: not known here.
 
     Raises:
@@ -64,7 +64,7 @@ def load_policy(
         # Before the weights: they may be gigabytes.
         _check_positions(str(base), AutoConfig.from_pretrained(name, **common).to_dict(), max_length)
         tokenizer = AutoTokenizer.from_pretrained(name, **common)
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True, **common)
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, use_safetensors=True, **common)
     except UserError:
         raise
     except (OSError, ValueError, KeyError) as error:
@@ -72,7 +72,40 @@ def load_policy(
             f"policy.base: cannot load {str(base)!r}: {str(error).strip().splitlines()[0]}",
             "give 'tiny', a directory with config.json, tokenizer and .safetensors weights, or a hub id you can reach",
         ) from None
+    _narrow(model, dtype)
     return Policy(model.eval(), tokenizer)
+
+
+def mixed_precision(settings: PolicySettings) -> Literal["no", "bf16"]:
+    """Return what every forward, of training, its reference and evaluation alike, computes in: bf16 is autocast's.
+
+    "auto" is bf16 on a GPU that has it, and float32 without one.
+    """
+    if settings.precision == "auto":
+        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
+    return "no" if settings.precision == "float32" else "bf16"
+
+
+def frozen_dtype(settings: PolicySettings) -> torch.dtype:
+    """Return the type of linear layers that nothing trains: a policy that is evaluated, the base below adapters.
+
+    Weights that are trained stay float32 whatever the precision: an update is smaller than bfloat16's step.
+    """
+    return torch.bfloat16 if mixed_precision(settings) == "bf16" else torch.float32
+
+
+def _narrow(model: "PreTrainedModel", dtype: torch.dtype) -> None:
+    """Keep the linear layers in the type that autocast computes them in: half the memory, the same numbers to the bit.
+
+    Embeddings and norms stay as they are: autocast does not round them, and what runs between the layers has their
+    type. So does an output layer that shares the embedding's weights.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    shared = model.get_input_embeddings().weight
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear | Conv1D) and module.weight is not shared:
+            module.to(dtype)
 
 
 def make_tiny_policy(annotations: pd.DataFrame, settings: Settings) -> Policy:
@@ -115,9 +148,12 @@ def add_lora(policy: Policy, settings: PolicySettings, seed: int) -> Policy:
 
 
 def merge_lora(policy: Policy) -> Policy:
-    """Fold adapters into the weights, so that what is handed on is an ordinary model."""
+    """Fold adapters into the weights, so that what is handed on is an ordinary model, in float32."""
     merge = getattr(policy.model, "merge_and_unload", None)
-    return policy if merge is None else Policy(merge(), policy.tokenizer)
+    if merge is None:
+        return policy
+    policy.model.float()  # in bfloat16 a small update would be rounded away
+    return Policy(merge(), policy.tokenizer)
 
 
 def check_base(base: str, max_length: int = 0) -> None:

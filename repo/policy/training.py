@@ -14,14 +14,23 @@ from repo.errors import UserError
 from repo.files import text_digest, write_json, write_jsonl
 from repo.policy.batches import Integers, PreferenceData, tokenize_annotations
 from repo.policy.checkpoints import CheckpointFolder, tensors_digest
-from repo.policy.loading import TINY, Policy, add_lora, load_policy, make_tiny_policy, merge_lora
+from repo.policy.loading import (
+    TINY,
+    Policy,
+    add_lora,
+    frozen_dtype,
+    load_policy,
+    make_tiny_policy,
+    merge_lora,
+    mixed_precision,
+)
 from repo.policy.logprobs import ResponseLogps, score_comparisons
 from repo.policy.losses import PreferenceLoss, loss_record, make_loss
 from repo.policy.reliabilities import final_estimate, gold_comparisons, make_estimator
 from repo.policy.trainer import Metrics, Trainer
 from repo.reliability.online.estimators import Estimator
 from repo.reliability.state import ReliabilityState, load_state
-from repo.settings import PolicySettings, Settings
+from repo.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +94,7 @@ def train(
 
     started = time.monotonic()
     loss = loss or make_loss(settings.train.loss, settings.train.loss_options)
-    accelerator = Accelerator(mixed_precision=_precision(settings.policy))
+    accelerator = Accelerator(mixed_precision=mixed_precision(settings.policy))
     if accelerator.num_processes > 1:
         raise UserError("training runs in one process so far", "start it without a multi-process launcher")
     policy = _initial_policy(annotations, settings, output)
@@ -165,23 +174,18 @@ def learning_rate(settings: Settings) -> float:
     return 1e-5 if settings.policy.lora else 1e-6
 
 
-def _precision(settings: PolicySettings) -> str:
-    if settings.precision == "auto":
-        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
-    return {"float32": "no", "bfloat16": "bf16"}[settings.precision]
-
-
 def _initial_policy(annotations: "pd.DataFrame", settings: Settings, output: Path) -> Policy:
     """Load the base policy; a tiny one is made once and kept, so that an interrupted run finds the same one."""
+    dtype = frozen_dtype(settings.policy) if settings.policy.lora else torch.float32
     if settings.policy.base != TINY:
-        return load_policy(settings.policy.base, settings.policy.revision, max_length=settings.policy.max_length)
+        return load_policy(settings.policy.base, settings.policy.revision, dtype, settings.policy.max_length)
     base = output / "record" / "base"
     if not base.exists():
         partial = output / "base.partial"
         make_tiny_policy(annotations, settings).save(partial)
         base.parent.mkdir(parents=True, exist_ok=True)
         partial.rename(base)
-    return load_policy(base)
+    return load_policy(base, dtype=dtype)
 
 
 def _reference(policy: Policy, data: PreferenceData, settings: Settings, accelerator: "Accelerator") -> ResponseLogps:
