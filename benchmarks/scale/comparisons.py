@@ -28,7 +28,7 @@ _PIECE = 10_000
 def comparisons_table(rows: int) -> pd.DataFrame:
     """Return what tokenizing reads of canonical annotations, one a comparison."""
     random = np.random.default_rng(0)
-    columns = {name: _texts(random, rows, words) for name, words in WORDS.items()}
+    columns = {name: texts(random, rows, words) for name, words in WORDS.items()}
     numbers = np.arange(rows)
     return pd.DataFrame(
         {
@@ -42,8 +42,8 @@ def comparisons_table(rows: int) -> pd.DataFrame:
     )
 
 
-def _texts(random: np.random.Generator, rows: int, words: int) -> "pd.Series[str]":
-    """A piece at a time: a million Python strings would be the peak that is to be measured."""
+def texts(random: np.random.Generator, rows: int, words: int) -> "pd.Series[str]":
+    """Return random texts, made a piece at a time: a million Python strings would be the peak to measure."""
     pieces = [
         pa.array([text(random, words) for _ in range(min(_PIECE, rows - start))], pa.large_string())
         for start in range(0, rows, _PIECE)

@@ -12,11 +12,16 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.scale import annotations
+from benchmarks.scale import annotations, comparisons, evaluation, register
 from benchmarks.table import Row, markdown, print_rows
 from repo.files import write_json, write_text
 
-SECTIONS: dict[str, Callable[[int | None], list[Row]]] = {"annotations": annotations.measure}
+SECTIONS: dict[str, Callable[[int | None], list[Row]]] = {
+    "annotations": annotations.measure,
+    "comparisons": comparisons.measure,
+    "evaluation": evaluation.measure,
+    "register": register.measure,
+}
 """Section → its module's function of the number of rows; None stands for the promised size."""
 RESULTS = Path(__file__).resolve().parents[1] / "results/scale"
 
