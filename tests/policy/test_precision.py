@@ -1,11 +1,12 @@
 """bfloat16: half the memory where nothing is trained, and the numbers that autocast computes from float32 weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from repo.evaluation.evaluation import PolicySource, margins_of
@@ -77,6 +78,15 @@ def test_adapters_are_float32_on_a_narrow_base(saved: Path) -> None:
     assert trained == {torch.float32}
 
 
+@pytest.fixture
+def own_precision() -> Iterator[None]:
+    """Accelerate holds one precision a process."""
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
+@pytest.mark.usefixtures("own_precision")
 @pytest.mark.parametrize("lora", [False, True])
 def test_a_policy_trained_in_bfloat16_is_saved_in_float32(
     lora: bool, annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
