@@ -6,7 +6,7 @@ SIZES = (5_000, 15_000)
 """Both larger than the chunks that are tokenized at once, whose memory is the same at any size."""
 BOUND = 8_000
 """Bytes a comparison, its texts of 1.1 kB included: a million stay within a third of 24 GB, which leaves room for
-several annotations each. As lists of Python numbers its tokens alone took 33 kB."""
+several annotations each. With all texts and tokens as Python objects at once it was 33 kB."""
 
 
 def test_more_comparisons_take_that_much_more_memory() -> None:
