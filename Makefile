@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := .venv-bench
 
-.PHONY: help setup demo test lint bench-reliability bench-scale yaml yaml-check lock clean
+.PHONY: help setup demo test test-seams lint bench-reliability bench-scale yaml yaml-check lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ demo: $(READY)  ## Simulate noisy annotations, train, report, evaluate and promo
 
 test: $(READY)  ## Run the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-seams: $(READY)  ## Run the pipeline where its features meet, two by two (under 12 minutes on two cores)
+	$(BIN)/python -m pytest tests/seams -n 2 --maxschedchunk 1
 
 lint: $(READY)  ## Check style and types
 	$(BIN)/ruff check .
