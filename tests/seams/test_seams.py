@@ -95,7 +95,7 @@ def _each_feature_that_is_on_did_something(case: Case, finished: Finished) -> No
     split = pd.read_parquet(next(finished.store.root.glob("artifacts/**/annotations.parquet")))
     did = {
         "gold": found["anchors"]["gold_comparisons"] > 0,
-        "pinned": [row["reliability"] for row in people.values() if row["pinned"]] == [0.9],
+        "pinned": [row["reliability"] for row in people.values() if row["pinned"]] == pytest.approx([0.9]),
         "prior": any(row["known_before"] for row in people.values()),
         "pseudonyms": not set(people) & set(PEOPLE),
         "ties": bool((split["weight"] != 1).any()),
@@ -114,7 +114,10 @@ def _each_feature_that_is_on_did_something(case: Case, finished: Finished) -> No
 
 def _no_person_is_named_where_there_are_pseudonyms(case: Case, finished: Finished) -> None:
     named = {name for name in (*PEOPLE, *RETIRED) for text in _texts(finished.store.root) if name.encode() in text}
-    assert named == (set() if "pseudonyms" in case.on else {*PEOPLE})
+    if "pseudonyms" in case.on:
+        assert not named
+    else:
+        assert named >= {*PEOPLE}  # this is where they would be found
     assert PINNED not in finished.output or "pseudonyms" not in case.on
 
 
