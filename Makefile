@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := .venv-bench
 
-.PHONY: help setup demo test test-seams lint bench-reliability bench-scale yaml yaml-check lock clean
+.PHONY: help setup demo test test-runs test-seams lint bench-reliability bench-scale yaml yaml-check lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -23,8 +23,11 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## Simulate noisy annotations, train, report, evaluate and promote (one to three minutes)
 	$(BIN)/repo-pipeline demo
 
-test: $(READY)  ## Run the test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(READY)  ## Run the test suite (under 8 minutes on two cores)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-runs: $(READY)  ## Whole runs: model lines, runs that are killed or stopped, own losses, secrets (under 20 minutes)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 test-seams: $(READY)  ## Run the pipeline where its features meet, two by two (under 12 minutes on two cores)
 	$(BIN)/python -m pytest tests/seams -n 2 --maxschedchunk 1

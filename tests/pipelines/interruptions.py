@@ -87,6 +87,14 @@ class Command:
         return self.said()
 
 
+def step_at_work(command: Command, step: str) -> bool:
+    return f" s  {step}\n" in command.said()
+
+
+def checkpoint_of(store: Path) -> bool:
+    return bool(list((store / "checkpoints").glob("*/*/step-*")))
+
+
 def client_of(store: Path) -> MlflowClient:
     uri = Store(store).tracking_uri
     return MlflowClient(tracking_uri=uri, registry_uri=uri)

@@ -83,6 +83,13 @@ def test_no_step_of_the_compiled_pipeline_is_cached() -> None:
     assert not [task for task in found if task.get("cachingOptions", {}).get("enableCache")]  # type: ignore[attr-defined]
 
 
+def test_the_compiled_pipeline_has_no_default_data() -> None:
+    spec = next(iter(yaml.safe_load_all((COMPILED / "training.yaml").read_text())))
+    data = spec["root"]["inputDefinitions"]["parameters"]["data"]
+    assert "defaultValue" not in data
+    assert not data.get("isOptional")
+
+
 def test_simulated_annotations_are_written_as_an_example(repo_pipeline: Run, tmp_path: Path) -> None:
     file = tmp_path / "votes.jsonl"
     done = repo_pipeline("simulate", "--output", file, "--set", "simulation.comparisons=5")

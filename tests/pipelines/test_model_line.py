@@ -7,15 +7,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 from mlflow import MlflowClient
 from pipeline_runs import SMALL, Run, options
 
-from pipelines.compiling import COMPILED
 from repo.annotations.simulation import simulate
 from repo.files import read_json, write_jsonl
 from repo.settings import SimulationSettings
 from repo.tracking.store import Store
+
+pytestmark = pytest.mark.slow
 
 ROWS = list(simulate(SimulationSettings(comparisons=120, prompts=60, utility_scale=1.0)))
 OTHER = [
@@ -130,10 +130,3 @@ def test_a_policy_that_is_not_finite_is_rejected_and_everything_ends(
     experiment = client.get_experiment_by_name("repo")
     assert {run.info.status for run in client.search_runs([experiment.experiment_id])} == {"FINISHED"}
     assert list(client.get_registered_model("repo-policy").aliases) == ["challenger"]
-
-
-def test_the_compiled_pipeline_has_no_default_data() -> None:
-    spec = next(iter(yaml.safe_load_all((COMPILED / "training.yaml").read_text())))
-    data = spec["root"]["inputDefinitions"]["parameters"]["data"]
-    assert "defaultValue" not in data
-    assert not data.get("isOptional")

@@ -54,6 +54,7 @@ OWN = (
 )
 
 
+@pytest.mark.slow
 def test_a_loss_of_ones_own_goes_through_the_pipeline_and_is_made_again_for_the_champion(
     repo_pipeline: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

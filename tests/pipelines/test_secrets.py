@@ -40,6 +40,7 @@ def found_in(directory: Path, words: tuple[str, ...]) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_a_run_keeps_and_shows_neither_secrets_nor_people(repo_pipeline: Run, tmp_path: Path, votes: bytes) -> None:
     store = tmp_path / "store"
     with served(guarded_file(votes, QUERY)) as port:

@@ -72,6 +72,7 @@ def test_a_server_that_does_not_answer_is_told_on_one_screen(
     assert [path.name for path in tmp_path.iterdir()] == ["votes.jsonl"]
 
 
+@pytest.mark.slow
 def test_a_whole_run_goes_to_a_guarded_server_and_its_password_nowhere(
     repo_pipeline: Run, tmp_path: Path, server: int
 ) -> None:
@@ -106,6 +107,7 @@ def test_user_and_password_may_stand_in_the_environment(repo_pipeline: Run, tmp_
     assert (done.returncode, "no version of none yet" in done.stdout) == (0, True), done.stderr
 
 
+@pytest.mark.slow
 def test_the_state_of_a_registered_model_is_found_in_the_server_or_beside_the_command(
     repo_pipeline: Run, tmp_path: Path, server: int
 ) -> None:

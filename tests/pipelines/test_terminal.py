@@ -25,6 +25,7 @@ def test_output_never_fails_for_want_of_a_character(
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
 
 
+@pytest.mark.slow
 def test_a_run_says_what_its_steps_say_on_any_terminal(repo_pipeline: Run, tmp_path: Path) -> None:
     done = repo_pipeline("demo", "--store", tmp_path / "store", *options(SMALL), **ARABIC)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -132,7 +132,7 @@ class Home:
         output, temporary = folder / "killed.txt", folder / "killed-tmp"
         with self._started(command, output, temporary) as process:
             until = time.monotonic() + _PATIENCE
-            while not any(path for root in (temporary, store.root) for path in root.rglob("step-*.pt")):
+            while not any(path for root in (temporary, store.root) for path in root.rglob("step-*")):
                 assert process.poll() is None, f"ended before it could be killed:\n{output.read_text()}"
                 assert time.monotonic() < until, output.read_text()
                 time.sleep(0.05)

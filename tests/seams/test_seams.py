@@ -32,9 +32,15 @@ def _one_policy_is_promoted(_: Case, finished: Finished) -> None:
     assert aliases == [["champion"]]
 
 
-def _every_mlflow_run_that_was_not_killed_is_finished(_: Case, finished: Finished) -> None:
-    alive = {run.info.run_name: run.info.status for run in finished.runs() if run.info.run_id not in finished.killed}
-    assert set(alive.values()) == {"FINISHED"}, alive
+def _every_mlflow_run_has_ended_and_only_what_was_killed_is_not_finished(_: Case, finished: Finished) -> None:
+    for killed in (False, True):
+        runs = [run for run in finished.runs() if (run.info.run_id in finished.killed) == killed]
+        ended = {run.info.run_name: run.info.status for run in runs}
+        assert set(ended.values()) <= ({"FINISHED", "KILLED"} if killed else {"FINISHED"}), ended
+
+
+def _what_was_killed_was_taken_up_again(case: Case, finished: Finished) -> None:
+    assert ("going on from step" in finished.output) == ("resume" in case.on)
 
 
 def _every_metric_is_a_finite_number(_: Case, finished: Finished) -> None:
@@ -95,7 +101,7 @@ def _each_feature_that_is_on_did_something(case: Case, finished: Finished) -> No
     split = pd.read_parquet(next(finished.store.root.glob("artifacts/**/annotations.parquet")))
     did = {
         "gold": found["anchors"]["gold_comparisons"] > 0,
-        "pinned": [row["reliability"] for row in people.values() if row["pinned"]] == pytest.approx([0.9]),
+        "pinned": [row["reliability"] for row in people.values() if row["pinned"]] == [0.9],
         "prior": any(row["known_before"] for row in people.values()),
         "pseudonyms": not set(people) & set(PEOPLE),
         "ties": bool((split["weight"] != 1).any()),
@@ -137,7 +143,8 @@ def _nothing_temporary_is_left(_: Case, finished: Finished) -> None:
 
 CHECKS = (
     _one_policy_is_promoted,
-    _every_mlflow_run_that_was_not_killed_is_finished,
+    _every_mlflow_run_has_ended_and_only_what_was_killed_is_not_finished,
+    _what_was_killed_was_taken_up_again,
     _every_metric_is_a_finite_number,
     _every_number_in_a_file_is_finite_and_known,
     _each_feature_that_is_on_did_something,

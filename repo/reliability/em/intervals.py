@@ -148,7 +148,9 @@ def overall(tosses: Array, eta: Array) -> Array:
         tosses: expected number of tosses of each coin, those of the prior included, shape [A, coins].
         eta: shape [A, coins].
     """
-    return np.asarray((tosses * eta).sum(1) / tosses.sum(1))
+    mean = (tosses * eta).sum(1) / tosses.sum(1)
+    # One coin, or two alike, such as a pinned annotator's: exactly that.
+    return np.asarray(np.where(eta[:, 0] == eta[:, -1], eta[:, 0], mean))
 
 
 def overall_variance(tosses: Array, eta: Array, variance: Array) -> Array:

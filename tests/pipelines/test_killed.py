@@ -1,11 +1,21 @@
-"""Commands and steps that are killed or stopped, and two commands at once: everything ends as it should."""
+"""Commands and steps that are killed: the same command goes on."""
 
-import signal
 from pathlib import Path
 
 import pytest
-from interruptions import Command, champion_weights, client_of, leftovers, running, write_votes
+from interruptions import (
+    Command,
+    champion_weights,
+    checkpoint_of,
+    client_of,
+    leftovers,
+    running,
+    step_at_work,
+    write_votes,
+)
 from pipeline_runs import Run
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +31,6 @@ def undisturbed(data: Path) -> str:
     assert not leftovers(store, command)
     assert not list((store / "checkpoints").glob("*/*"))
     return champion_weights(store)
-
-
-def step_at_work(command: Command, step: str) -> bool:
-    return f" s  {step}\n" in command.said()
-
-
-def checkpoint_of(store: Path) -> bool:
-    return bool(list((store / "checkpoints").glob("*/*/step-*")))
 
 
 @pytest.mark.parametrize("moment", ["checkpoint", "evaluate", "promote"])
@@ -63,35 +65,6 @@ def test_a_step_that_is_killed_fails_the_run_and_the_next_one_goes_on(
     assert running(tmp_path / "store") == []
     assert "going on from step" in Command(data, tmp_path / "store").finish()
     assert champion_weights(tmp_path / "store") == undisturbed
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_command_ends_what_it_started(data: Path, tmp_path: Path, number: signal.Signals) -> None:
-    command = Command(data, tmp_path / "store")
-    command.wait_until(lambda: step_at_work(command, "train"))
-    started = command.descendants()
-    assert command.end(number) == 128 + number
-    assert not [process for process in started if process.is_running()]
-    assert "the same command goes on" in command.said()
-    assert "Traceback" not in command.said()
-    assert running(tmp_path / "store") == []
-    client = client_of(tmp_path / "store")
-    experiment = client.get_experiment_by_name("repo")
-    assert {run.info.status for run in client.search_runs([experiment.experiment_id])} == {"FINISHED", "KILLED"}
-    assert not leftovers(tmp_path / "store", command)
-
-
-def test_of_two_commands_on_a_fresh_store_one_waits_and_both_end_well(
-    data: Path, undisturbed: str, tmp_path: Path
-) -> None:
-    first, second = Command(data, tmp_path / "store"), Command(data, tmp_path / "store")
-    said = first.finish() + second.finish()
-    assert said.count("another run is at work on repo-policy; this one waits until it has ended") == 1
-    assert running(tmp_path / "store") == []
-    assert champion_weights(tmp_path / "store") == undisturbed
-    versions = client_of(tmp_path / "store").search_model_versions("name = 'repo-policy'")
-    assert sorted(version.tags["compared_with"] for version in versions) == ["", "1"]
-    assert all(version.tags["verdict_reasons"] for version in versions)
 
 
 def test_a_passed_version_that_was_never_promoted_is_finished_by_hand(
