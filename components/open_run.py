@@ -52,6 +52,8 @@ def open_run(
     from repo.annotations.simulation import is_simulated
     from repo.console import say, user_errors
     from repo.settings import PIPELINE_PARAMETERS, from_parameters, leaves
+    from repo.tracking.exams import frozen_exam
+    from repo.tracking.policies import check_champion
     from repo.tracking.registry import check_line, finish_promotion
     from repo.tracking.runs import open_parent
     from repo.uris import public_name
@@ -60,6 +62,9 @@ def open_run(
     with user_errors():
         resolved = with_pseudonyms(from_parameters({key: given[key] for key in PIPELINE_PARAMETERS}, config))
         check_line(resolved.registry.model, is_simulated(data))
+        check_champion(resolved.registry.model)
+        if resolved.evaluation.exam == "frozen":
+            frozen_exam(resolved.registry.model)
         parameters = {key: str(value) for key, value in leaves(resolved)}
         parameters["data"] = public_name(data)
         run_id = open_parent(experiment, name or pipeline_run, pipeline_run, parameters, {})

@@ -25,22 +25,19 @@ def split(
 
     from repo.annotations.splitting import save_split, split_annotations
     from repo.console import say
-    from repo.evaluation.exam import Exam
     from repo.settings import settings_from_json
-    from repo.tracking.exams import EXAM_POINTER
+    from repo.tracking.exams import EXAM_POINTER, frozen_exam
     from repo.tracking.handover import fetch, figures_metadata, read_pointer, write_pointer
-    from repo.tracking.registry import line_exam
     from repo.tracking.runs import step_run
 
     with step_run(run_id, "split") as run, tempfile.TemporaryDirectory() as directory:
         table = pd.read_parquet(fetch(read_pointer(annotations.path)) / "annotations.parquet")
         chosen = settings_from_json(settings)
-        exam = line_exam(chosen.registry.model) if chosen.evaluation.exam == "frozen" else None
-        known = Exam.load(fetch(exam)).holds(table) if exam else None
-        result = split_annotations(table, chosen.data, known)
+        exam = frozen_exam(chosen.registry.model) if chosen.evaluation.exam == "frozen" else None
+        result = split_annotations(table, chosen.data, exam[0].holds(table) if exam else None)
         save_split(result, Path(directory))
         if exam:
-            write_pointer(exam, Path(directory, EXAM_POINTER))
+            write_pointer(exam[1], Path(directory, EXAM_POINTER))
         pointer = run.publish(Path(directory), "split")
         counts = {"train": float(len(result.train)), "held_out": float(len(result.held_out))}
         run.log_metrics(counts)

@@ -132,7 +132,9 @@ def _run(data: str, config: Path | None, overrides: tuple[str, ...], store: Path
     finished = run_training(data, settings, chosen, (store or DEFAULT_ROOT).absolute(), verbose)
     from pipelines.summary import summarise
 
-    click.echo(summarise(finished, data, settings, store))
+    with chosen.opened():
+        summary = summarise(finished, data, settings, store)
+    click.echo(summary)
 
 
 @main.command()

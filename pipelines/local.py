@@ -68,13 +68,17 @@ def run_training(data: str, settings: Settings, store: Store | Server, scratch: 
         checkpoints = scratch / "checkpoints" / line
         os.environ |= {COMMAND: str(os.getpid()), "REPO_RUN_HOLDER": holder, "REPO_CHECKPOINTS": str(checkpoints)}
         started = time.time()
-        finished = _run_alone(data, settings, holder, scratch, verbose)
+        finished = _run_alone(data, settings, store, holder, scratch, verbose)
         _remove_checkpoints(checkpoints, started)
         return finished
 
 
-def _run_alone(data: str, settings: Settings, holder: str, scratch: Path, verbose: bool) -> LocalRun:
+def _run_alone(
+    data: str, settings: Settings, store: Store | Server, holder: str, scratch: Path, verbose: bool
+) -> LocalRun:
     from repo.annotations.simulation import is_simulated
+    from repo.tracking.exams import frozen_exam
+    from repo.tracking.policies import check_champion
     from repo.tracking.registry import check_line
     from repo.tracking.runs import close_abandoned, close_if_running
 
@@ -82,6 +86,9 @@ def _run_alone(data: str, settings: Settings, holder: str, scratch: Path, verbos
     if abandoned:
         print(f"runs of a command that was killed, closed now: {abandoned}")
     check_line(settings.registry.model, is_simulated(data))
+    check_champion(settings.registry.model)
+    if settings.evaluation.exam == "frozen":
+        frozen_exam(settings.registry.model)
     name = f"{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
     log = scratch / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +104,9 @@ def _run_alone(data: str, settings: Settings, holder: str, scratch: Path, verbos
         print("stopped: the same command goes on from the training's last checkpoint", file=sys.stderr)
         raise
     finally:
-        parent = close_if_running(settings.registry.experiment, name, status)
+        # Asked in a hurry: a server that has died meanwhile is told in seconds.
+        with store.opened():
+            parent = close_if_running(settings.registry.experiment, name, status)
     if parent is None or status == "FAILED":
         raise _failure(parent.info.run_id if parent else None, log)
     return LocalRun(parent.info.run_id, log)

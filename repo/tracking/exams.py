@@ -5,12 +5,30 @@ from pathlib import Path
 from typing import Any
 
 from repo.annotations.splitting import load_split
+from repo.errors import UserError
 from repo.evaluation.exam import Exam
 from repo.tracking.handover import Pointer, fetch, read_pointer
+from repo.tracking.registry import line_exam
 from repo.tracking.step_run import StepRun
 
 EXAM_POINTER = "exam_pointer.json"
 """Beside the split: the frozen exam that it kept out of training. Not there where the line has none yet."""
+
+
+def frozen_exam(model_name: str) -> tuple[Exam, Pointer] | None:
+    """Return the model line's exam and where it lies, or None while no version was ever promoted.
+
+    Raises:
+        UserError: it is gone or was changed.
+    """
+    pointer = line_exam(model_name)
+    if pointer is None:
+        return None
+    try:
+        return Exam.load(fetch(pointer)), pointer
+    except UserError as error:
+        problem = f"{model_name}: the evaluation set of this model line cannot be had: {error.problem}"
+        raise UserError(problem, "restore it, or make a new one with evaluation.exam=renew") from None
 
 
 def exam_of(run: StepRun, parts: Path, reliability: Mapping[str, Any], directory: Path) -> tuple[Exam, Pointer]:

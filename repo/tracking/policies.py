@@ -12,7 +12,7 @@ from repo.errors import UserError
 from repo.reliability.state import load_state
 from repo.tracking.handover import Pointer, fetch, location
 from repo.tracking.models import STATE_FILE
-from repo.tracking.registry import ModelInfo
+from repo.tracking.registry import ModelInfo, champion
 
 if TYPE_CHECKING:
     from repo.evaluation.evaluation import PolicySource
@@ -91,6 +91,28 @@ def _loss_of(details: dict[str, Any]) -> "PreferenceLoss":
         raise UserError(
             f"the loss that the policy was trained with cannot be made again: {error.problem}", error.remedy
         ) from None
+
+
+def check_champion(model_name: str) -> None:
+    """Tell before a training that what it will be compared with cannot be had.
+
+    Raises:
+        UserError: the champion was not registered by us, or its files are gone.
+    """
+    info = champion(model_name)
+    if info is None:
+        return
+    other = "move the alias champion to a version of ours, or start a new line of models with registry.model"
+    if not info.digest:
+        problem = (
+            f"{model_name}: the champion (version {info.version}) has no tag model_digest: it was registered by hand"
+        )
+        raise UserError(problem, other)
+    try:
+        registered_metadata(info.pointer)
+    except UserError as error:
+        problem = f"{model_name}: the champion (version {info.version}) cannot be evaluated: {error.problem}"
+        raise UserError(problem, f"restore it; or {other}") from None
 
 
 def champion_source(info: ModelInfo) -> "PolicySource":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mlflow import MlflowClient
 from pipeline_runs import Run
 
 from pipelines.compiling import COMPILED, check_compiled
@@ -166,3 +167,27 @@ def test_mistakes_are_told_before_anything_is_made(
     assert words in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [({}, "has no tag model_digest"), ({"model_digest": "0" * 64}, "cannot be evaluated")],
+    ids=["registered by hand", "files gone"],
+)
+def test_a_champion_that_nothing_can_be_compared_with_is_told_before_any_training(
+    repo_pipeline: Run, tmp_path: Path, tags: dict[str, str], words: str
+) -> None:
+    store = Store(tmp_path / "store")
+    store.open_experiment("repo")
+    client = MlflowClient(tracking_uri=store.tracking_uri, registry_uri=store.tracking_uri)
+    client.create_registered_model("repo-policy")
+    client.create_model_version("repo-policy", source=(tmp_path / "gone").as_uri(), tags=tags)
+    client.set_registered_model_alias("repo-policy", "champion", "1")
+    rows = ({"prompt": f"p{i}", "chosen": "yes", "rejected": "no"} for i in range(40))
+    (tmp_path / "votes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = repo_pipeline("run", "--data", tmp_path / "votes.jsonl", "--store", store.root)
+    assert done.returncode == 1
+    assert "the champion (version 1)" in done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((store.root / "pipeline").glob("*"))

@@ -106,6 +106,19 @@ def test_a_toy_never_replaces_a_real_model(line: Path, repo_pipeline: Run) -> No
     assert len(artifacts(line / "store", "verdict.json")) == 3
 
 
+def test_an_exam_that_is_gone_is_told_before_any_training(line: Path, repo_pipeline: Run, tmp_path: Path) -> None:
+    """Stands last of the tests on this store."""
+    exam = artifacts(line / "store", "exam.json")[0].parent
+    exam.rename(tmp_path / "kept")
+    runs = len(artifacts(line / "store", "split.json"))
+    done = repo_pipeline("run", "--data", line / "first.jsonl", "--store", line / "store", *options(SMALL))
+    (tmp_path / "kept").rename(exam)
+    assert done.returncode == 1
+    assert "the evaluation set of this model line cannot be had" in done.stderr
+    assert "evaluation.exam=renew" in done.stderr.split("→")[1]
+    assert len(artifacts(line / "store", "split.json")) == runs
+
+
 def test_too_few_judgements_reject(repo_pipeline: Run, tmp_path: Path) -> None:
     data = write(tmp_path / "votes.jsonl", ROWS[:150])
     settings = tuple(s for s in SMALL if not s.startswith("gate.min_judgements"))
