@@ -26,7 +26,7 @@ def test_a_new_store_keeps_everything_inside_its_directory(tmp_path, monkeypatch
     experiment = MlflowClient(tracking_uri=store.tracking_uri).get_experiment_by_name("mine")
     assert experiment.artifact_location == str(tmp_path / "deep/.repo/artifacts")
     assert [path.name for path in tmp_path.iterdir()] == ["deep"]
-    assert sorted(path.name for path in store.root.iterdir()) == ["artifacts", "mlflow.db"]
+    assert sorted(path.name for path in store.root.iterdir()) == ["artifacts", "locks", "mlflow.db"]
 
 
 @pytest.mark.parametrize("name", ["a b", "feature%2Flogin", "v2?draft", "a#b", "it's", "übung", "100%;x=1&y:z"])
@@ -45,7 +45,7 @@ def test_a_directory_of_any_name_holds_its_store_and_nothing_lies_beside_it(tmp_
     assert fetch(pointer).is_relative_to(store.artifacts)
     assert [path.name for path in (tmp_path / "in").iterdir()] == [name]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "published"]
-    assert sorted(path.name for path in store.root.iterdir()) == ["artifacts", "mlflow.db"]
+    assert sorted(path.name for path in store.root.iterdir()) == ["artifacts", "locks", "mlflow.db"]
 
 
 def test_preparing_twice_changes_nothing(store):
