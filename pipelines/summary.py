@@ -25,10 +25,11 @@ def summarise(finished: "LocalRun", data: str, settings: Settings, store: Path |
     from repo.evaluation.summary import one_line
     from repo.tracking.runs import artifact_of, steps_of
 
-    report = artifact_of(finished.run_id, "report", "report/report.html")
+    folder = finished.log.parent.parent / "reports" / finished.log.stem
+    report = artifact_of(finished.run_id, "report", "report/report.html", folder)
     reliability = read_json(report.parent / "reliability.json")
-    evaluation = read_json(artifact_of(finished.run_id, "evaluate", "evaluation/evaluation.json"))
-    verdict = read_json(artifact_of(finished.run_id, "gate", "verdict/verdict.json"))
+    evaluation = read_json(artifact_of(finished.run_id, "evaluate", "evaluation/evaluation.json", folder))
+    verdict = read_json(artifact_of(finished.run_id, "gate", "verdict/verdict.json", folder))
     truth = settings.simulation.reliabilities if is_simulated(data) else {}
     steps = [(s.name, s.status.lower(), f"{s.seconds:.1f} s" if s.seconds else "") for s in steps_of(finished.run_id)]
     option = f" --store {shlex.quote(str(store))}" if store else ""

@@ -1,6 +1,7 @@
 """From a registered policy back to something that can be scored: its weights, its reference and its loss."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,15 +56,16 @@ def prior_state_of(uri: str) -> "ReliabilityState":
     """
     if not uri.startswith("models:/"):
         return load_state(uri)
-    try:
-        path = mlflow.artifacts.download_artifacts(f"{uri}/{STATE_FILE}")
-    except (MlflowException, OSError) as error:
-        raise UserError(
-            f"reliability.prior_state: {uri} holds no {STATE_FILE}: {error}",
-            "name a version that was trained with an estimator, for example models:/repo-policy@champion; "
-            "`repo-pipeline models` lists them",
-        ) from None
-    return load_state(path)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = mlflow.artifacts.download_artifacts(f"{uri}/{STATE_FILE}", dst_path=folder)
+        except (MlflowException, OSError) as error:
+            raise UserError(
+                f"reliability.prior_state: {uri} holds no {STATE_FILE}: {error}",
+                "name a version that was trained with an estimator, for example models:/repo-policy@champion; "
+                "`repo-pipeline models` lists them",
+            ) from None
+        return load_state(path)
 
 
 def policy_source(pointer: Pointer) -> "PolicySource":

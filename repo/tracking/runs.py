@@ -201,17 +201,22 @@ def find_run(experiment: str, name: str) -> Run | None:
     return runs[0] if runs else None
 
 
-def artifact_of(parent_run_id: str, step_name: str, path: str) -> Path:
-    """Return a file that a finished step published, where it lies on this machine or freshly downloaded.
+def artifact_of(parent_run_id: str, step_name: str, path: str, folder: Path) -> Path:
+    """Return a file that a finished step published: where it lies on this machine, or downloaded.
 
     Args:
         parent_run_id: the pipeline's run.
         step_name: the step; of several attempts the last counts.
         path: name of the published directory, a slash, and the file in it.
+        folder: where to download to.
     """
     run_id = [outcome.run_id for outcome in steps_of(parent_run_id) if outcome.name == step_name][-1]
     directory, _, file = path.partition("/")
-    return Path(mlflow.artifacts.download_artifacts(location(f"runs:/{run_id}/{directory}"))) / file
+    found_at = location(f"runs:/{run_id}/{directory}")
+    here = "://" not in found_at or found_at.startswith("file://")
+    if not here:
+        folder.mkdir(parents=True, exist_ok=True)
+    return Path(mlflow.artifacts.download_artifacts(found_at, dst_path=None if here else str(folder))) / file
 
 
 def _outcome(run: Run) -> StepOutcome:

@@ -76,11 +76,15 @@ def test_a_server_that_does_not_answer_is_told_on_one_screen(
 def test_a_whole_run_goes_to_a_guarded_server_and_its_password_nowhere(
     repo_pipeline: Run, tmp_path: Path, server: int
 ) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
     with served(guarded_proxy(server)) as port:
         uri = f"http://{USER}:{PASSWORD}@127.0.0.1:{port}"
-        done = repo_pipeline("demo", *options(SMALL), "--verbose", cwd=tmp_path, MLFLOW_TRACKING_URI=uri)
+        own = {"MLFLOW_TRACKING_URI": uri, "TMPDIR": str(temporary)}
+        done = repo_pipeline("demo", *options(SMALL), "--verbose", cwd=tmp_path, **own)
         listed = repo_pipeline("models", "--model", "repo-demo", cwd=tmp_path, MLFLOW_TRACKING_URI=uri)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert not list(temporary.iterdir())
     assert PASSWORD not in done.stdout + done.stderr
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()]
     assert "champion" in listed.stdout, listed.stderr
