@@ -59,10 +59,13 @@ class Store:
     @property
     def tracking_uri(self) -> str:
         """MLflow's address of the store."""
+        return self._uri_of(self.database)
+
+    def _uri_of(self, database: Path) -> str:
         if not self._special:
-            return f"sqlite:///{self.database}"
+            return f"sqlite:///{database}"
         # The driver is named because of plain sqlite:/// MLflow makes the unquoted directories too, outside the store.
-        return f"sqlite+pysqlite:///{quote(str(self.database))}"
+        return f"sqlite+pysqlite:///{quote(str(database))}"
 
     @property
     def name(self) -> str:
@@ -107,6 +110,7 @@ class Store:
         self._check_writable()
         # Two commands at once on a fresh store would both make its tables.
         with FileLock(self.root / "locks" / "store.lock"):
+            self._make_database()
             location = _path(_ensure_experiment(self.tracking_uri, experiment, _ANOTHER_STORE, self.artifact_location))
         if location != self.artifacts:
             raise UserError(
@@ -138,6 +142,16 @@ class Store:
         location = self.artifact_location
         artifacts = ["--default-artifact-root", location, "--artifacts-destination", location]
         return [*command, "--backend-store-uri", self.tracking_uri, *artifacts]
+
+    def _make_database(self) -> None:
+        """Make the tables in a file that gets its name when it is whole: MLflow cannot go on with half of them."""
+        if self.database.stat().st_size:
+            return
+        partial = self.database.with_suffix(".partial")
+        for left in self.root.glob(f"{partial.name}*"):  # a journal of it too
+            left.unlink()
+        _ensure_experiment(self._uri_of(partial), "Default", _ANOTHER_STORE)
+        os.replace(partial, self.database)
 
     def _check_writable(self) -> None:
         """Really write: permission bits say nothing about read-only mounts, or to the superuser."""

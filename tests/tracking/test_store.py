@@ -204,3 +204,20 @@ def wait_for(server: Server, process: subprocess.Popen[bytes]) -> None:
             assert process.poll() is None, "the server ended"
             time.sleep(0.2)
     raise AssertionError("the server did not start")
+
+
+def test_a_store_whose_making_was_killed_is_made_by_the_next_command(tmp_path):
+    """Killed at moments all over the making of the tables, which takes about a second."""
+    code = "import sys; from pathlib import Path; from repo.tracking.store import Store; Store(Path(sys.argv[1]))"
+    command = [sys.executable, "-c", f"{code}.open_experiment('repo')"]
+    for number, tables in enumerate((1, 200_000, 400_000)):
+        root = tmp_path / str(number)
+        process = subprocess.Popen([*command, str(root)])
+        while process.poll() is None and not any(
+            file.stat().st_size >= tables for file in root.glob("mlflow.*") if file.exists()
+        ):
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+        Store(root).open_experiment("repo")
+        assert sorted(path.name for path in root.iterdir()) == ["artifacts", "locks", "mlflow.db"]
