@@ -133,7 +133,13 @@ def test_a_policy_that_is_not_finite_is_rejected_and_everything_ends(
 ) -> None:
     """One step of an enormous rate: its loss is finite, what it leaves behind is not."""
     data = write(tmp_path / "votes.jsonl", ROWS)
-    broken = ("train.learning_rate=1e300", "train.batch_size=1000", "train.epochs=1", "train.warmup=0")
+    broken = (
+        "train.learning_rate=1e30",
+        "train.weight_decay=1e10",
+        "train.batch_size=1000",
+        "train.epochs=1",
+        "train.warmup=0",
+    )
     done = repo_pipeline("run", "--data", data, "--store", tmp_path / "store", *options((*SMALL, *broken)))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verdict: reject" in done.stdout
