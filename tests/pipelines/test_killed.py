@@ -80,7 +80,7 @@ def test_a_passed_version_that_was_never_promoted_is_finished_by_hand(
         pytest.skip("the promotion was faster than the kill")
     done = repo_pipeline("models", "promote", "--store", store)
     assert (done.returncode, done.stdout) == (0, "repo-policy version 1 is champion\n"), done.stderr
-    assert dict(client.get_registered_model("repo-policy").aliases) == {"champion": "1"}
+    assert list(client.get_registered_model("repo-policy").aliases) == ["champion"]
     again = repo_pipeline("models", "promote", "--store", store)
     assert again.returncode == 1
     assert "no version waits to be promoted" in again.stderr
