@@ -44,12 +44,12 @@ from repo import PairLogps, PreferenceLoss
 
 
 @dataclass(frozen=True)
-class Hinge(PreferenceLoss):
+class SmoothHinge(PreferenceLoss):
     beta: float = 0.1
 
     def __call__(self, pair: PairLogps) -> torch.Tensor:
         h = (pair.first - pair.reference_first) - (pair.second - pair.reference_second)
-        return torch.relu(1 - self.beta * h)
+        return torch.nn.functional.softplus(1 - self.beta * h)
 """
 _PATIENCE = 400
 """Seconds that a command may take on a machine that is busy with others."""

@@ -107,7 +107,7 @@ def _each_feature_that_is_on_did_something(case: Case, finished: Finished) -> No
         "ties": bool((split["weight"] != 1).any()),
         "coins": found["coins"] == 2 and found["positions_known"],
         "lora": any(run.data.params.get("policy.lora.rank") == "4" for run in finished.runs()),
-        "own_loss": training["loss"] == "my_losses:Hinge",
+        "own_loss": training["loss"] == "my_losses:SmoothHinge",
         "truncation": count["truncated"] > 0 and count["dropped"] > 0,
         "resume": bool(finished.killed),
     }
