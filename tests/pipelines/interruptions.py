@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 from mlflow import MlflowClient
-from pipeline_runs import SMALL, options
+from pipeline_runs import SMALL, as_a_terminal_does, options
 
 from repo.annotations.simulation import simulate
 from repo.files import tree_digest, write_jsonl
@@ -54,6 +54,7 @@ class Command:
                 stderr=subprocess.STDOUT,
                 env={**kept, "TMPDIR": str(self.temporary)},
                 start_new_session=True,
+                preexec_fn=as_a_terminal_does,  # noqa: PLW1509
             )
 
     def said(self) -> str:

@@ -1,5 +1,6 @@
 """Names that the pipeline tests share."""
 
+import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,12 @@ SMALL = (
 """Settings under which the whole pipeline takes seconds, and the gate lets a barely trained policy pass."""
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def as_a_terminal_does() -> None:
+    """Let a command that is about to start hear its signals, also where whoever runs the tests ignores them (nohup)."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def options(settings: tuple[str, ...]) -> list[str]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pipeline_runs import as_a_terminal_does
 from web import free_port, wait_until_it_answers
 
 from repo.tracking.store import Store
@@ -28,7 +29,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ui(store: Path, port: int, *before: str) -> Iterator["subprocess.Popen[bytes]"]:
     command = [*before, sys.executable, "-m", "pipelines.cli", "ui", "--store", str(store), "--port", str(port)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, start_new_session=True, **quiet)
+    process = subprocess.Popen(command, start_new_session=True, preexec_fn=as_a_terminal_does, **quiet)  # noqa: PLW1509
     try:
         wait_until_it_answers(port, process)
         yield process
