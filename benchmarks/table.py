@@ -1,6 +1,10 @@
 """What a benchmark returns: rows of (what, target, measured, held)."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from repo.files import write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -46,3 +50,13 @@ def print_rows(name: str, rows: list[Row], seconds: float) -> None:
     print(f"\n{name} ({seconds:.1f} s)")
     for row in rows:
         print("  " + row.text(), flush=True)
+
+
+def conclude(results: dict[str, list[Row]], output: Path, facts: dict[str, Any]) -> int:
+    """Write results.json, with the facts about the run, and results.md; return 1 when a target is missed."""
+    values = {name: [asdict(row) for row in rows] for name, rows in results.items()}
+    write_json(output / "results.json", {**facts, "benchmarks": values})
+    write_text(output / "results.md", markdown(results))
+    missed = [row for rows in results.values() for row in rows if row.ok is False]
+    print(f"\n{len(missed)} target(s) missed; written to {output}")
+    return 1 if missed else 0

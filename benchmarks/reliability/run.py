@@ -11,7 +11,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.reliability import (
@@ -32,8 +31,7 @@ from benchmarks.reliability import (
     theorem,
     trained,
 )
-from benchmarks.table import Row, markdown, print_rows
-from repo.files import write_json, write_text
+from benchmarks.table import Row, conclude, print_rows
 from repo.reliability.diagnostics import ReliabilityWarning
 
 BENCHMARKS: list[tuple[str, Callable[[bool], list[Row]]]] = [
@@ -76,12 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     whole = not options.quick and not options.only
     results["total"] = [Row("minutes", f"≤ {MINUTES}", minutes, minutes <= MINUTES if whole else None)]
     print_rows("total", results["total"], 60 * minutes)
-    values = {name: [asdict(row) for row in rows] for name, rows in results.items()}
-    write_json(options.output / "results.json", {"quick": options.quick, "benchmarks": values})
-    write_text(options.output / "results.md", markdown(results))
-    missed = [row for rows in results.values() for row in rows if row.ok is False]
-    print(f"\n{len(missed)} target(s) missed; written to {options.output}")
-    return 1 if missed else 0
+    return conclude(results, options.output, {"quick": options.quick})
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

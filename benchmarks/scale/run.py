@@ -9,12 +9,10 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.scale import annotations, comparisons, evaluation, register
-from benchmarks.table import Row, markdown, print_rows
-from repo.files import write_json, write_text
+from benchmarks.table import Row, conclude, print_rows
 
 SECTIONS: dict[str, Callable[[int | None], list[Row]]] = {
     "annotations": annotations.measure,
@@ -36,12 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         begin = time.perf_counter()
         results[name] = measure(options.rows)
         print_rows(name, results[name], time.perf_counter() - begin)
-    values = {name: [asdict(row) for row in rows] for name, rows in results.items()}
-    write_json(options.output / "results.json", {"rows": options.rows, "benchmarks": values})
-    write_text(options.output / "results.md", markdown(results))
-    missed = [row for rows in results.values() for row in rows if row.ok is False]
-    print(f"\n{len(missed)} target(s) missed; written to {options.output}")
-    return 1 if missed else 0
+    return conclude(results, options.output, {"rows": options.rows})
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -190,7 +190,7 @@ def finish_promotion(model_name: str) -> str | None:
         The version that is champion by this, or None where nothing was left undone.
     """
     infos = list_models(model_name)
-    current = next((info for info in infos if CHAMPION in info.aliases), None)
+    current = _champion_of(infos)
     if current and current.promoted_at and CHALLENGER in current.aliases:  # the last thing a promotion takes away
         promote_version(model_name, current.version, None)
         return current.version
@@ -208,7 +208,7 @@ def promote_by_hand(model_name: str, version: str | None) -> str:
         UserError: there is none, or it did not pass, or it was compared with another champion than the present one.
     """
     infos = list_models(model_name)
-    current = next((info for info in infos if CHAMPION in info.aliases), None)
+    current = _champion_of(infos)
     if version is None:
         chosen = next((info for info in infos if _waits(info, current)), None)
         if chosen is None:
@@ -224,6 +224,10 @@ def promote_by_hand(model_name: str, version: str | None) -> str:
         )
     promote_version(model_name, chosen.version, chosen.compared_with or None)
     return chosen.version
+
+
+def _champion_of(infos: Sequence[ModelInfo]) -> ModelInfo | None:
+    return next((info for info in infos if CHAMPION in info.aliases), None)
 
 
 def _waits(info: ModelInfo, current: ModelInfo | None) -> bool:
@@ -269,7 +273,7 @@ def _now() -> str:
 
 def champion(model_name: str) -> ModelInfo | None:
     """Return the current champion, or None where there is none yet."""
-    return next((info for info in list_models(model_name) if CHAMPION in info.aliases), None)
+    return _champion_of(list_models(model_name))
 
 
 def list_models(model_name: str) -> list[ModelInfo]:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from interruptions import Command, champion_weights, leftovers, write_votes
 from pipeline_runs import SMALL, Finished, Run, options
 
 
@@ -34,3 +35,20 @@ def finished(repo_pipeline: Run, tmp_path_factory: pytest.TempPathFactory) -> Fi
     done = repo_pipeline("demo", "--store", store, *options(SMALL))
     assert done.returncode == 0, done.stdout + done.stderr
     return Finished(store, done.stdout)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Votes for runs that are killed or stopped."""
+    return write_votes(tmp_path_factory.mktemp("interruption") / "votes.jsonl")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(data: Path) -> str:
+    """Digest of the weights that a run on them ends with when nobody interrupts it."""
+    store = data.parent / "undisturbed"
+    command = Command(data, store)
+    command.finish()
+    assert not leftovers(store, command)
+    assert not list((store / "checkpoints").glob("*/*"))
+    return champion_weights(store)

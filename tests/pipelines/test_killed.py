@@ -11,26 +11,10 @@ from interruptions import (
     leftovers,
     running,
     step_at_work,
-    write_votes,
 )
 from pipeline_runs import Run
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_votes(tmp_path_factory.mktemp("interruption") / "votes.jsonl")
-
-
-@pytest.fixture(scope="module")
-def undisturbed(data: Path) -> str:
-    store = data.parent / "undisturbed"
-    command = Command(data, store)
-    command.finish()
-    assert not leftovers(store, command)
-    assert not list((store / "checkpoints").glob("*/*"))
-    return champion_weights(store)
 
 
 @pytest.mark.parametrize("moment", ["checkpoint", "evaluate", "promote"])

@@ -4,24 +4,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from interruptions import Command, champion_weights, client_of, leftovers, running, step_at_work, write_votes
+from interruptions import Command, champion_weights, client_of, leftovers, running, step_at_work
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_votes(tmp_path_factory.mktemp("interruption") / "votes.jsonl")
-
-
-@pytest.fixture(scope="module")
-def undisturbed(data: Path) -> str:
-    store = data.parent / "undisturbed"
-    command = Command(data, store)
-    command.finish()
-    assert not leftovers(store, command)
-    assert not list((store / "checkpoints").glob("*/*"))
-    return champion_weights(store)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
