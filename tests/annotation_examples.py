@@ -16,6 +16,7 @@ def canonical(rows: pd.DataFrame) -> pd.DataFrame:
         preference=np.where(swap, rows["preference"].map(flip), rows["preference"]),
         gold=np.where(swap, rows["gold"].map(flip), rows["gold"]),
         shown_first=np.where(swap, "b", "a"),
+        listed_first=np.where(swap, "b", "a"),
         messages=False,
         weight=1.0,
         created_at="",

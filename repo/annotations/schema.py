@@ -20,6 +20,7 @@ COLUMNS = {
     "annotator_id": "who judged",
     "gold": "'a', 'b' or '' (unknown): the response known to be better",
     "shown_first": "'a', 'b' or '' (unknown): which response was displayed first",
+    "listed_first": "'a' or 'b': the response that its row calls response_a; '' where the row says chosen and rejected",
     "weight": "1, or ½ for each half of a split tie",
     "created_at": "as given, or ''",
     "file": "where the annotation was read",

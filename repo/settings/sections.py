@@ -48,7 +48,20 @@ class SimulationSettings(Section):
 class DataSettings(Section):
     """How annotation files are read and split."""
 
-    columns: dict[str, str] = Field(default={}, description="our column name → the file's column name")
+    columns: dict[str, str] = Field(
+        default={},
+        description="our column name → the file's; a dotted path reaches into nested values: info.post, "
+        "summaries.0.text",
+    )
+    values: dict[Literal["a", "b", "tie", "skip"], list[bool | int | float | str]] = Field(
+        default={}, description="what the vote's codes mean, as {a: [1], b: [2], tie: [0], skip: [-100]}"
+    )
+    display: str = Field(
+        "first",
+        min_length=1,
+        description="which response people saw first: first (response_a), unknown, or the column that says it",
+    )
+    ignore: list[str] = Field(default=[], description="columns that are not read on purpose: no note is made of them")
     ties: Literal["drop", "split"] = Field(
         "drop", description="drop ties, or split each into one vote for either response at half weight"
     )
@@ -57,6 +70,15 @@ class DataSettings(Section):
     )
     held_out: float = Field(0.2, gt=0, lt=1, description="share of prompts kept for evaluation")
     min_prompts: int = Field(20, ge=2, description="with fewer prompts than this, split by comparison and say so")
+
+    @field_validator("values")
+    @classmethod
+    def _codes_mean_one_thing(cls, values: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        codes = [str(code).strip().lower() for given in values.values() for code in given]
+        twice = next((code for code in codes if codes.count(code) > 1), None)
+        if twice is not None:
+            raise UserError(f"data.values: the code {twice!r} stands there twice", "say once what it means")
+        return values
 
 
 class ValidationSettings(Section):

@@ -21,11 +21,11 @@ def name_responses(annotations: pd.DataFrame, classes: tuple[str, str] | None = 
     first = annotations.drop_duplicates("comparison_id").set_index("comparison_id")
     if classes:
         return pd.DataFrame({"a": classes[0], "b": classes[1], "sign": 1}, index=first.index)
-    displayed = first["shown_first"] != ""
-    # Only rows of the chosen/rejected layout do not know what was displayed first; there, chosen is named first.
-    side = first["shown_first"].where(displayed, first["preference"])
+    listed = first["listed_first"] != ""
+    # Rows of the chosen/rejected layout name the responses by the vote: chosen first.
+    side = first["listed_first"].where(listed, first["preference"])
     names = pd.DataFrame({"first": "response_a", "second": "response_b"}, index=first.index)
-    names.loc[~displayed, ["first", "second"]] = ["chosen", "rejected"]
+    names.loc[~listed, ["first", "second"]] = ["chosen", "rejected"]
     turned = side == "b"
     return pd.DataFrame(
         {

@@ -93,6 +93,7 @@ def _read(files: list[LoadedFile], settings: DataSettings) -> ReadVotes:
         preference=(table["label"] == classes[0]).map({True: "a", False: "b"}),
         gold="",
         shown_first="",
+        listed_first="",
         weight=1.0,
         created_at="",
     )

@@ -1,23 +1,37 @@
 """The row layouts that are read, told apart by their columns, and how a row of each becomes a canonical row."""
 
-import difflib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
+from repo.annotations.reading.columns import (
+    UNKNOWN,
+    looks_like_a_vote,
+    names_of,
+    rename,
+    root_of,
+    suggest,
+    with_content,
+)
 from repo.annotations.reading.loading import LoadedFile
+from repo.annotations.reading.multipref import READ as MULTIPREF
 from repo.annotations.reading.multipref import is_multipref, unfold
-from repo.annotations.reading.rows import Row
+from repo.annotations.reading.rows import Row, Rows
 from repo.annotations.reading.texts import BadRowError, kind_of, read_text, same_form, scalar_text, split_common_prefix
+from repo.annotations.reading.vote_codes import SKIP, VoteCodes, check_codes, code_text
 from repo.annotations.schema import VIRTUAL_ANNOTATOR, Text, encode_text, flip, pair_digest
 from repo.errors import UserError
 from repo.files import text_digest
+from repo.settings import DataSettings
 
 Layout: TypeAlias = Literal["paired", "trl"]
 
 PAIRED = ("prompt", "response_a", "response_b", "preference")
 TRL = ("chosen", "rejected")
 OPTIONAL = ("annotator_id", "comparison_id", "created_at", "gold")
+DISPLAY = "displayed_first"
+"""What the column that data.display names is called here."""
 KNOWN = tuple(dict.fromkeys((*PAIRED, *TRL, *OPTIONAL)))
 _TEXTS = ("prompt", "response_a", "response_b", "chosen", "rejected")
 _LAYOUTS = (
@@ -27,45 +41,69 @@ _LAYOUTS = (
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How a file's rows are understood.
+
+    Attributes:
+        layout: paired, or trl where the rows name the two responses chosen and rejected.
+        columns: our names of the columns read → the file's.
+        left_over: columns of the file that hold something and are not read, none that data.ignore names.
+        codes: what the votes' words and codes mean.
+        display: `first`, `unknown`, or `column`: what tells which response was displayed first.
+    """
+
+    layout: Layout
+    columns: Mapping[str, str]
+    left_over: Sequence[str]
+    codes: VoteCodes
+    display: Literal["first", "unknown", "column"]
+
+
+@dataclass(frozen=True)
 class _Pair:
-    """What a row says, in the order in which the responses were displayed."""
+    """What a row says, in the order in which the file names the responses."""
 
     prompt: Text
     first: Text
     second: Text
     preference: str
-    shown_first: str
 
 
-def recognise(loaded: LoadedFile, columns: Mapping[str, str]) -> tuple[LoadedFile, Layout]:
+def recognise(loaded: LoadedFile, settings: DataSettings) -> tuple[LoadedFile, Reading]:
     """Rename columns, unfold MultiPref, and tell the layout; only columns that we know are kept.
 
-    Args:
-        loaded: a file's rows.
-        columns: our name → the file's name, from the settings.
-
     Raises:
-        UserError: a mapped column is not there, no layout fits, or a column holds what it cannot hold.
+        UserError: a mapped column is not there, no layout fits, a column that looks like the vote would not be read,
+            most votes are codes of unknown meaning, or a column holds what it cannot hold.
     """
-    loaded = _rename(loaded, columns)
-    if is_multipref(loaded.columns):
-        loaded = unfold(loaded)
+    original = loaded
+    mapping = _mapping(loaded, settings)
+    loaded = rename(loaded, mapping, (*KNOWN, DISPLAY) if DISPLAY in mapping else KNOWN)
+    unfolded = is_multipref(loaded.columns)
+    loaded = unfold(loaded) if unfolded else loaded
+    columns = [name for name in loaded.columns if name in mapping or name not in settings.ignore]
+    loaded = replace(loaded, columns=columns)
     layout = _layout_of(loaded)
-    kept = [name for name in KNOWN if name in loaded.columns]
-    rows = loaded.rows.map(lambda chunk: [{name: row.get(name) for name in kept} for row in chunk])
-    loaded = replace(loaded, columns=kept, rows=rows)
+    kept = [name for name in columns if name in KNOWN or name in mapping]
+    names = {name: mapping.get(name, name) for name in kept}
+    read = {*names.values(), *(MULTIPREF if unfolded else ()), *settings.ignore}
+    left_over = with_content(original, [name for name in original.columns if not _is_read(name, read)])
+    reading = Reading(layout, names, left_over, VoteCodes.of(settings), _display(layout, settings))
+    _refuse_unread_vote(original, reading)
+    loaded = replace(loaded, columns=kept, rows=loaded.rows.map(lambda chunk: [_only(row, kept) for row in chunk]))
+    loaded = _without_skipped(loaded, reading)
     _check_kinds(loaded)
-    return loaded, layout
+    return replace(loaded, notes=[*loaded.notes, *_notes(loaded.name, reading)]), reading
 
 
-def canonical_row(row: Row, layout: Layout, file: str, line: int) -> dict[str, Any]:
+def canonical_row(row: Row, reading: Reading, file: str, line: int) -> dict[str, Any]:
     """Return a row of the canonical table: every annotation of a pair gets the same response_a, whatever was displayed.
 
     Raises:
         BadRowError: the row cannot be understood.
     """
-    pair = _read_pair(row, layout)
-    gold = _read_gold(row.get("gold"), pair, layout)
+    pair = _read_pair(row, reading)
+    gold = _read_gold(row.get("gold"), pair, reading)
     prompt, first, second = (encode_text(text) for text in (pair.prompt, pair.first, pair.second))
     swapped = text_digest(first) > text_digest(second)
     turn = flip if swapped else str
@@ -78,7 +116,8 @@ def canonical_row(row: Row, layout: Layout, file: str, line: int) -> dict[str, A
         "preference": turn(pair.preference),
         "annotator_id": row.get("annotator_id", VIRTUAL_ANNOTATOR),
         "gold": turn(gold),
-        "shown_first": turn(pair.shown_first),
+        "shown_first": turn(_shown_first(row, reading)),
+        "listed_first": turn("a") if reading.layout == "paired" else "",
         "weight": 1.0,
         "created_at": scalar_text(row.get("created_at")),
         "file": file,
@@ -86,27 +125,20 @@ def canonical_row(row: Row, layout: Layout, file: str, line: int) -> dict[str, A
     }
 
 
-def _rename(loaded: LoadedFile, columns: Mapping[str, str]) -> LoadedFile:
-    for ours, theirs in columns.items():
-        if ours not in KNOWN:
-            near = difflib.get_close_matches(ours, KNOWN, n=1)
-            raise UserError(
-                f"data.columns: '{ours}' is no column of ours" + (f", did you mean '{near[0]}'?" if near else ""),
-                f"map one of {', '.join(KNOWN)} to the file's name",
-            )
-        if theirs not in loaded.columns:
-            problem = f"{loaded.name}: no column '{theirs}' (data.columns.{ours})"
-            raise UserError(problem, f"the file's columns are {_names(loaded)}")
-    if not columns:
-        return loaded
-    taken = set(columns.values()) | set(columns)
+def _mapping(loaded: LoadedFile, settings: DataSettings) -> dict[str, str]:
+    """Return the columns to rename: data.columns, and the one that data.display names."""
+    if settings.display in ("first", "unknown"):
+        return settings.columns
+    if root_of(settings.display, loaded.columns) is None:
+        problem = f"{loaded.name}: no column '{settings.display}' (data.display)"
+        raise UserError(problem, f"give first, unknown, or one of {names_of(loaded)}")
+    return {**settings.columns, DISPLAY: settings.display}
 
-    def renamed(row: Row) -> Row:
-        others = {name: value for name, value in row.items() if name not in taken}
-        return others | {ours: row.get(theirs) for ours, theirs in columns.items()}
 
-    rows = loaded.rows.map(lambda chunk: [renamed(row) for row in chunk])
-    return replace(loaded, columns=[*(c for c in loaded.columns if c not in taken), *columns], rows=rows)
+def _display(layout: Layout, settings: DataSettings) -> Literal["first", "unknown", "column"]:
+    if settings.display not in ("first", "unknown"):
+        return "column"
+    return "first" if settings.display == "first" and layout == "paired" else "unknown"
 
 
 def _layout_of(loaded: LoadedFile) -> Layout:
@@ -116,27 +148,84 @@ def _layout_of(loaded: LoadedFile) -> Layout:
         return "trl"
     trl = sum(name in loaded.columns for name in TRL) > sum(name in loaded.columns for name in PAIRED[1:])
     missing = [name for name in (("prompt", *TRL) if trl else PAIRED) if name not in loaded.columns]
-    example = ", ".join(f"{name}: {found}" for name, found in _nearest(missing, loaded.columns).items())
+    found = suggest(missing, loaded.columns, KNOWN)
+    example = ", ".join(f"{name}: {column}" for name, column in found.items())
+    certain = "" if UNKNOWN not in found.values() else f", with the file's names for {UNKNOWN}"
     raise UserError(
-        f"{loaded.name}: columns {_names(loaded)} fit no layout: {', '.join(missing)} missing\n  accepted: {_LAYOUTS}",
-        f"rename them, or map them in the configuration: data: {{columns: {{{example}}}}}",
+        f"{loaded.name}: columns {names_of(loaded)} fit no layout: {', '.join(missing)} missing\n"
+        f"  accepted: {_LAYOUTS}",
+        f"rename them, or map them in the configuration{certain}: data: {{columns: {{{example}}}}}",
     )
 
 
-def _nearest(missing: list[str], columns: list[str]) -> dict[str, str]:
-    """Guess for each missing column which of the file's other columns it might be, none of them twice."""
-    free = [name for name in columns if name not in KNOWN]
-    guesses = {}
-    for name in missing:
-        near = difflib.get_close_matches(name, free, n=1, cutoff=0.5)
-        free = [other for other in free if other not in near]
-        guesses[name] = near[0] if near else "YOUR_COLUMN"
-    return guesses
+def _refuse_unread_vote(loaded: LoadedFile, reading: Reading) -> None:
+    """Chosen and rejected say who won; where another column seems to say it as well, one of the two is wrong."""
+    if reading.layout != "trl":
+        return
+    for column in filter(looks_like_a_vote, reading.left_over):
+        counts = Counter(code_text(row.get(column)) for row in loaded.rows)
+        counts.pop("", None)
+        if len(counts) < 2:
+            continue
+        shown = ", ".join(f"{code[:80]!r} ({count:,} times)" for code, count in counts.most_common(4))
+        chosen, rejected = reading.columns["chosen"], reading.columns["rejected"]
+        raise UserError(
+            f"{loaded.name}: column '{column}' looks like the vote and would not be read: {shown}, "
+            f"while every row says that {chosen} is better than {rejected}",
+            f"map it with the two responses it is about: data.columns={{prompt: {UNKNOWN}, response_a: {UNKNOWN}, "
+            f"response_b: {UNKNOWN}, preference: {column}}}; or, if it is no vote, data.ignore=[{column}]",
+        )
 
 
-def _names(loaded: LoadedFile, most: int = 30) -> str:
-    shown = ", ".join(repr(name[:80]) for name in loaded.columns[:most])
-    return shown + (f" and {len(loaded.columns) - most} more" if len(loaded.columns) > most else "")
+def _without_skipped(loaded: LoadedFile, reading: Reading) -> LoadedFile:
+    """Leave out the rows that are no vote; refuse votes of unknown meaning."""
+    if reading.layout != "paired":
+        return loaded
+    check_codes(loaded.name, reading.columns["preference"], (r["preference"] for r in loaded.rows), reading.codes)
+    if SKIP not in reading.codes.meanings.values():
+        return loaded
+    lines: list[int] = []
+
+    def votes() -> Iterator[Row]:
+        for line, row in zip(loaded.lines, loaded.rows, strict=True):
+            if reading.codes.read(row["preference"]) != SKIP:
+                lines.append(line)
+                yield row
+
+    rows = Rows.of(votes())
+    if not rows:
+        raise UserError(f"{loaded.name}: data.values skips every row", "correct data.values.skip")
+    skipped = len(loaded.rows) - len(rows)
+    note = f"{loaded.name}: {skipped:,} rows are no vote (data.values.skip)"
+    return replace(loaded, rows=rows, lines=lines, notes=[*loaded.notes, *([note] if skipped else [])])
+
+
+def _notes(name: str, reading: Reading) -> list[str]:
+    if not reading.left_over:
+        return []
+    return [f"{name}: columns not read: {', '.join(reading.left_over)} (data.ignore=[...] for those meant to be)"]
+
+
+def _is_read(name: str, read: Collection[str]) -> bool:
+    """A column is read too where only a path into it is."""
+    return name in read or any(path.startswith(f"{name}.") for path in read)
+
+
+def _only(row: Row, columns: Sequence[str]) -> Row:
+    return {name: row.get(name) for name in columns}
+
+
+def _shown_first(row: Row, reading: Reading) -> str:
+    """Return 'a', 'b' or '': which response, in the file's order, was displayed first."""
+    if reading.display != "column":
+        return "a" if reading.display == "first" else ""
+    value = row.get(DISPLAY)
+    code = code_text(value)
+    side = {"chosen": "a", "rejected": "b"}.get(code, "") if reading.layout == "trl" else reading.codes.read(value)
+    if code and side not in ("a", "b"):
+        expected = "chosen or rejected" if reading.layout == "trl" else "one of the responses (data.values)"
+        raise BadRowError(f"{reading.columns[DISPLAY]} (data.display) is {code[:80]!r}, not {expected}")
+    return side
 
 
 def _check_kinds(loaded: LoadedFile) -> None:
@@ -162,15 +251,15 @@ def _wrong_kind(name: str, line: int, column: str, kind: str, kinds: dict[str, s
     return None
 
 
-def _read_pair(row: Row, layout: Layout) -> _Pair:
-    if layout == "paired":
+def _read_pair(row: Row, reading: Reading) -> _Pair:
+    if reading.layout == "paired":
         prompt, first, second = same_form(*_read_texts(row, ("prompt", "response_a", "response_b")))
-        return _Pair(prompt, first, second, _vote(row["preference"]), "a")
+        return _Pair(prompt, first, second, reading.codes.read(row["preference"]))
     if "prompt" in row:
         prompt, first, second = same_form(*_read_texts(row, ("prompt", "chosen", "rejected")))
     else:
         prompt, first, second = split_common_prefix(*_read_texts(row, ("chosen", "rejected")))
-    return _Pair(prompt, first, second, "a", "")
+    return _Pair(prompt, first, second, "a")
 
 
 def _read_texts(row: Row, columns: tuple[str, ...]) -> list[Text]:
@@ -187,20 +276,14 @@ def _read_texts(row: Row, columns: tuple[str, ...]) -> list[Text]:
     return texts
 
 
-def _vote(value: Any) -> str:
-    """Return 'a', 'b' or 'tie' where it is one of them, else the value as given: validation will judge it."""
-    text = scalar_text(value)
-    known = text.strip().lower()
-    return known if known in ("a", "b", "tie") else text
-
-
-def _read_gold(value: Any, pair: _Pair, layout: Layout) -> str:
-    sides = {"a": "a", "b": "b"} if layout == "paired" else {"chosen": "a", "rejected": "b"}
-    text = scalar_text(value)
-    if not text:
+def _read_gold(value: Any, pair: _Pair, reading: Reading) -> str:
+    sides = {"chosen": "a", "rejected": "b"} if reading.layout == "trl" else {"a": "a", "b": "b"}
+    code = code_text(value)
+    if not code:
         return ""
-    if (side := text.strip().lower()) in sides:
-        return sides[side]
+    side = sides.get(code) if reading.layout == "trl" else reading.codes.read(value)
+    if side in ("a", "b"):
+        return side
     for side, response in (("a", pair.first), ("b", pair.second)):
         if value == response or [value] == [turn["content"] for turn in response if isinstance(turn, dict)]:
             return side

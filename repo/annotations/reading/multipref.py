@@ -9,6 +9,7 @@ from repo.errors import UserError
 
 TEXTS = ("text", "completion_a", "completion_b")
 LISTS = ("normal_worker_annotations", "expert_worker_annotations")
+READ = ("comparison_id", *TEXTS, *LISTS)
 _PREFERENCES = {
     "a-is-clearly-better": "a",
     "a-is-slightly-better": "a",

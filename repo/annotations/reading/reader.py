@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from repo.annotations.quarantine import QuarantinedRow
-from repo.annotations.reading.layouts import Layout, canonical_row, recognise
+from repo.annotations.reading.layouts import Reading, canonical_row, recognise
 from repo.annotations.reading.loading import LoadedFile, load
 from repo.annotations.reading.pseudonyms import pseudonym_key, pseudonymise
 from repo.annotations.reading.rows import Row, Rows, in_chunks
@@ -55,10 +55,10 @@ def read_annotations(source: str, settings: DataSettings) -> ReadResult:
     rejected: list[QuarantinedRow] = []
     notes: list[str] = []
     for name in expand_sources(source):
-        loaded, layout = recognise(load(name), settings.columns)
+        loaded, reading = recognise(load(name), settings)
         loaded = _with_annotators(loaded, key)
         notes.extend(loaded.notes)
-        for part in _convert(loaded, layout):
+        for part in _convert(loaded, reading):
             tables.append(part.annotations)
             raw.append(part.raw)
             rejected.extend(part.rejected)
@@ -91,14 +91,14 @@ class _Part:
     rejected: list[QuarantinedRow]
 
 
-def _convert(loaded: LoadedFile, layout: Layout) -> Iterator[_Part]:
+def _convert(loaded: LoadedFile, reading: Reading) -> Iterator[_Part]:
     """Convert a file a chunk at a time: Python's own strings and dicts take several times the table's space."""
     dtypes = empty_table().dtypes.to_dict()
     for rows in in_chunks(zip(loaded.lines, loaded.rows, strict=True)):
         canonical, raw, rejected = [], [], []
         for line, row in rows:
             try:
-                canonical.append(canonical_row(row, layout, loaded.name, line))
+                canonical.append(canonical_row(row, reading, loaded.name, line))
                 raw.append(row)
             except BadRowError as error:
                 rejected.append(QuarantinedRow(loaded.name, line, error.reasons, row))

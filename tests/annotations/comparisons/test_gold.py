@@ -14,7 +14,7 @@ Write = Callable[..., str]
 TABLE = pd.DataFrame(
     {
         "comparison_id": ["p", "p", "q", "r", "s"],
-        "shown_first": ["a", "b", "b", "", ""],
+        "listed_first": ["a", "b", "b", "", ""],
         "preference": ["a", "a", "a", "a", "b"],
     }
 )

@@ -212,7 +212,7 @@ def test_only_one_file_of_margins_is_taken(write: Write) -> None:
 def test_names_turn_with_the_first_row() -> None:
     first = {
         "comparison_id": ["p", "q", "r", "s"],
-        "shown_first": ["a", "b", "", ""],
+        "listed_first": ["a", "b", "", ""],
         "preference": ["b", "b", "a", "b"],
     }
     names = name_responses(pd.DataFrame(first))

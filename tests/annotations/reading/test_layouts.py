@@ -4,13 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repo.annotations.reading.layouts import canonical_row
+from repo.annotations.reading.layouts import Reading, canonical_row
 from repo.annotations.reading.reader import read_annotations
+from repo.annotations.reading.vote_codes import VoteCodes
 from repo.annotations.schema import COLUMNS, VIRTUAL_ANNOTATOR, flip, pair_digest
 from repo.errors import UserError
 from repo.settings import DataSettings
 
 SETTINGS = DataSettings()
+AS_LISTED = Reading("paired", {}, [], VoteCodes.of(SETTINGS), "first")
 USER, ASSISTANT = {"role": "user", "content": "q"}, {"role": "assistant", "content": "x"}
 OTHER = {"role": "assistant", "content": "y"}
 
@@ -87,7 +89,7 @@ texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 
 
 @given(texts, texts, texts, st.sampled_from(["a", "b", "tie"]), st.sampled_from(["a", "b", None]))
-def test_swapping_the_displayed_order_changes_only_shown_first(prompt, first, second, preference, gold):
+def test_swapping_the_two_responses_changes_only_what_stood_first(prompt, first, second, preference, gold):
     row = {"prompt": prompt, "response_a": first, "response_b": second, "preference": preference, "gold": gold}
     swapped = row | {
         "response_a": second,
@@ -95,10 +97,11 @@ def test_swapping_the_displayed_order_changes_only_shown_first(prompt, first, se
         "preference": flip(preference),
         "gold": gold and flip(gold),
     }
-    one, other = (canonical_row(each, "paired", "f", 1) for each in (row, swapped))
+    one, other = (canonical_row(each, AS_LISTED, "f", 1) for each in (row, swapped))
     if first == second:
         return
-    assert one.pop("shown_first") == flip(other.pop("shown_first"))
+    for column in ("shown_first", "listed_first"):
+        assert one.pop(column) == flip(other.pop(column))
     assert one == other
 
 

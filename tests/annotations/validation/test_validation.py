@@ -183,7 +183,7 @@ def test_too_few_comparisons_stop_the_run(check):
     check([], good=10).raise_if_failed()
 
 
-@pytest.mark.parametrize("bad", [{"preference": "?"}, {"prompt": None}])
+@pytest.mark.parametrize("bad", [{"response_a": ""}, {"prompt": None}])
 def test_nothing_but_bad_rows_is_refused_not_a_crash(check, vote, bad, tmp_path):
     result = check([vote(1, **bad)], good=0, validation={"max_bad_rows": 1.0})
     assert (result.summary.rows_read, result.summary.rows_kept, result.summary.annotations) == (1, 0, 0)
