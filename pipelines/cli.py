@@ -68,7 +68,8 @@ def main() -> None:
     \b
     Start here:
       repo-pipeline demo                            simulated annotations, one to three minutes
-      repo-pipeline run --data votes.jsonl          your own annotations
+      repo-pipeline inspect --data votes.jsonl      how your own annotations are understood
+      repo-pipeline run --data votes.jsonl          a policy from them, and whom to believe
       repo-pipeline models                          what was trained, and which one is champion
       repo-pipeline ui                              MLflow's own pages on all of it
     """
@@ -92,8 +93,44 @@ def demo(store: Path | None, overrides: tuple[str, ...], verbose: bool) -> None:
     _run("simulated", None, (*own, *overrides), store, verbose)
 
 
+data_option = click.option(
+    "--data", required=True, help="File, glob, directory, URI or hf:// id; several separated by commas."
+)
+
+
 @main.command()
-@click.option("--data", required=True, help="File, glob, directory, URI or hf:// id; several separated by commas.")
+@data_option
+@config_option
+@set_option
+@json_option
+def inspect(data: str, config: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Say how annotations are understood, before anything is done with them.
+
+    Layout, columns, counts, the first two annotations, and what is worth a second look. Takes what `run` takes, and
+    crowd tables as `reliability` does. Nothing is written; rows are validated later, by `run`.
+
+    \b
+    Examples:
+      repo-pipeline inspect --data votes.jsonl
+      repo-pipeline inspect --data votes.csv --set data.columns="{prompt: question}" \\
+        --set data.values="{a: [1], b: [2]}"
+    """
+    from dataclasses import asdict
+
+    from repo.annotations import inspection
+    from repo.settings import load_settings
+
+    found = inspection.inspect(data, load_settings(config, overrides).data)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+        return
+    from pipelines.inspection_screen import describe
+
+    click.echo(describe(found))
+
+
+@main.command()
+@data_option
 @config_option
 @set_option
 @store_option
@@ -122,13 +159,15 @@ def _run(data: str, config: Path | None, overrides: tuple[str, ...], store: Path
 
     settings = load_settings(config, overrides)
     chosen = choose_store(store)
-    check(data, settings)
+    understood = check(data, settings)
     chosen.check()
     from pipelines.local import run_training
     from repo.annotations.reading.pseudonyms import with_pseudonyms
 
     settings = with_pseudonyms(settings)
     click.echo(f"training pipeline on {public_name(data)}; everything is kept in {chosen.name}")
+    if understood:
+        click.echo(understood)
     finished = run_training(data, settings, chosen, (store or DEFAULT_ROOT).absolute(), verbose)
     from pipelines.summary import summarise
 

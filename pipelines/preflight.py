@@ -9,8 +9,11 @@ from repo.errors import UserError
 from repo.settings import Settings
 
 
-def check(data: str, settings: Settings) -> None:
-    """Check that the locale will do, and that the data, the policy, the loss and an earlier reliability state exist.
+def check(data: str, settings: Settings) -> str:
+    """Check that the locale will do, that the data can be understood, and that policy, loss and earlier state exist.
+
+    Returns:
+        what was understood of the data, in one line; nothing of simulated data.
 
     Raises:
         UserError: one of them does not, or a pseudonym key is missing.
@@ -37,6 +40,15 @@ def check(data: str, settings: Settings) -> None:
 
     make_loss(settings.train.loss, settings.train.loss_options)
     check_base(settings.policy.base, settings.policy.max_length)
+    return "" if is_simulated(data) else _understood(data, settings)
+
+
+def _understood(data: str, settings: Settings) -> str:
+    from repo.annotations.inspection import inspection_of
+    from repo.annotations.reading.crowd_tables import ReadVotes
+    from repo.annotations.reading.reader import read_annotations
+
+    return inspection_of(ReadVotes(read_annotations(data, settings.data), None)).one_line()
 
 
 def _import_as_the_steps_do() -> None:

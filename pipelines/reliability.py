@@ -140,6 +140,7 @@ def _estimate(
 ) -> Outcome:
     from repo.annotations.comparisons.margins import read_margins
     from repo.annotations.comparisons.orientation import name_responses
+    from repo.annotations.inspection import inspection_of
     from repo.annotations.reading.crowd_tables import without_texts
     from repo.reliability.estimate import estimate
 
@@ -160,7 +161,8 @@ def _estimate(
     side = table["preference"].map({"a": 1.0, "b": -1.0})
     table = table.assign(margin=float("nan") if margin is None else side * margin, posterior=found.posterior)
     report = _report(sources, anchored, votes, table, found)
-    return Outcome(found.fitted, table, names, votes.classes, report, [*_findings(votes, checked), *notes])
+    understood = inspection_of(votes).one_line()
+    return Outcome(found.fitted, table, names, votes.classes, report, [understood, *_findings(votes, checked), *notes])
 
 
 def _anchored(

@@ -1,7 +1,7 @@
 """Annotation files → one canonical table, and the rows that could not be understood."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -25,12 +25,14 @@ class ReadResult:
         raw: the rows as read, one for each row of `annotations`, in its order.
         rejected: rows that could not be turned into a canonical row.
         notes: what a person should know about the reading.
+        files: how each file was understood; of crowd tables nothing.
     """
 
     annotations: pd.DataFrame
     raw: Sequence[Row]
     rejected: list[QuarantinedRow]
     notes: list[str]
+    files: Mapping[str, Reading] = field(default_factory=dict)
 
     @property
     def rows_read(self) -> int:
@@ -54,15 +56,17 @@ def read_annotations(source: str, settings: DataSettings) -> ReadResult:
     raw = Rows()
     rejected: list[QuarantinedRow] = []
     notes: list[str] = []
+    files: dict[str, Reading] = {}
     for name in expand_sources(source):
         loaded, reading = recognise(load(name), settings)
+        files[loaded.name] = reading
         loaded = _with_annotators(loaded, key)
         notes.extend(loaded.notes)
         for part in _convert(loaded, reading):
             tables.append(part.annotations)
             raw.append(part.raw)
             rejected.extend(part.rejected)
-    return ReadResult(pd.concat(tables, ignore_index=True), raw, rejected, notes)
+    return ReadResult(pd.concat(tables, ignore_index=True), raw, rejected, notes, files)
 
 
 def _with_annotators(loaded: LoadedFile, key: bytes | None) -> LoadedFile:
