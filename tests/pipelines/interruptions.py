@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,8 +35,9 @@ class Command:
     """`repo-pipeline run` at work, in a process and with temporary files of its own."""
 
     data: Path
-    store: Path
+    store: Path | None
     settings: tuple[str, ...] = SETTINGS
+    environment: Mapping[str, str] = field(default_factory=dict)
     output: Path = field(init=False)
     temporary: Path = field(init=False)
     process: "subprocess.Popen[bytes]" = field(init=False)
@@ -46,13 +47,15 @@ class Command:
         self.output, self.temporary = folder / "output.txt", folder / "tmp"
         self.temporary.mkdir()
         kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-        arguments = ["run", "--data", str(self.data), "--store", str(self.store), *options(self.settings)]
+        store = [] if self.store is None else ["--store", str(self.store)]
+        arguments = ["run", "--data", str(self.data), *store, *options(self.settings)]
         with self.output.open("wb") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pipelines.cli", *arguments],
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env={**kept, "TMPDIR": str(self.temporary)},
+                env={**kept, "TMPDIR": str(self.temporary), **self.environment},
+                cwd=folder,
                 start_new_session=True,
                 preexec_fn=as_a_terminal_does,  # noqa: PLW1509
             )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from interruptions import Command
 from mlflow import MlflowClient
 from pipeline_runs import SMALL, Run, options
 from web import PASSWORD, USER, free_port, guarded_proxy, served, silent, wait_until_it_answers
@@ -23,12 +24,14 @@ COMMANDS = {
     "reliability": ["reliability", "--annotations", "votes.jsonl", "--prior-state", "models:/repo-demo@champion"],
 }
 PATIENCE = 30
+OUTAGE = 20
+"""Seconds."""
 
 
 @contextmanager
-def served_store(root: Path) -> Iterator[int]:
+def served_store(root: Path, port: int | None = None) -> Iterator[int]:
     """What `repo-pipeline ui` starts on a store, as somebody's tracking server."""
-    store, port = Store(root), free_port()
+    store, port = Store(root), port or free_port()
     store.open_experiment("repo")
     command = [sys.executable, "-m", "pipelines.cli", "ui", "--store", str(root), "--port", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -91,6 +94,25 @@ def test_a_whole_run_goes_to_a_guarded_server_and_its_password_nowhere(
     client = MlflowClient(tracking_uri=f"http://127.0.0.1:{server}")
     runs = client.search_runs([client.get_experiment_by_name("repo-demo").experiment_id])
     assert not [run for run in runs if PASSWORD in str(run.to_dictionary())]
+
+
+@pytest.mark.slow
+def test_a_server_that_is_away_for_a_while_amid_training_is_waited_for(data: Path, tmp_path: Path) -> None:
+    with served_store(tmp_path / "store") as port:
+        uri = f"http://127.0.0.1:{port}"
+        command = Command(data, None, environment={"MLFLOW_TRACKING_URI": uri})
+        command.wait_until(lambda: "%  step " in command.said())
+    time.sleep(OUTAGE)
+    assert command.process.poll() is None, command.said()
+    with served_store(tmp_path / "store", port):
+        said = command.finish()
+        client = MlflowClient(tracking_uri=uri)
+        runs = client.search_runs([client.get_experiment_by_name("repo").experiment_id])
+        [train] = [run for run in runs if run.info.run_name == "train"]
+        steps = [metric.step for metric in client.get_metric_history(train.info.run_id, "loss")]
+    assert "verdict: promote" in said
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert sorted(set(steps)) == list(range(1, max(steps) + 1))
 
 
 @pytest.mark.parametrize("command", ["models", "demo"])
