@@ -7,15 +7,18 @@ import pandas as pd
 
 from repo.files import text_digest
 
-Text: TypeAlias = str | list[dict[str, str]]
-"""A prompt or response: plain text, or a list of {role, content} messages."""
+Text: TypeAlias = str | list[dict[str, Any]]
+"""A prompt or response: plain text, or a list of messages with a role, and content or tool calls or both."""
+
+TOOLS = "tools"
+"""The role of a prompt's first turn whose content is the list of tools that the assistant may call."""
 
 COLUMNS = {
     "comparison_id": "the comparison judged: the same prompt and the same unordered pair of responses",
     "prompt": "text, or messages as JSON where `messages` is true",
     "response_a": "one response; the same one for every annotation of the comparison",
     "response_b": "the other response",
-    "messages": "bool: prompt and responses are JSON lists of {role, content}",
+    "messages": "bool: prompt and responses are JSON lists of messages",
     "preference": "'a', 'b' or 'tie', in the comparison's own orientation",
     "annotator_id": "who judged",
     "gold": "'a', 'b' or '' (unknown): the response known to be better",
@@ -38,8 +41,8 @@ def empty_table() -> pd.DataFrame:
 
 
 def encode_text(text: Text) -> str:
-    """Return text as it stands in the canonical table."""
-    return text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
+    """Return text as it stands in the canonical table; the order of keys in messages makes no difference."""
+    return text if isinstance(text, str) else _json(text)
 
 
 def decode_text(text: str, messages: bool) -> Text:
@@ -49,9 +52,20 @@ def decode_text(text: str, messages: bool) -> Text:
 
 
 def display_text(text: str, messages: bool) -> str:
-    """Return text for a person to read: messages become 'role: content' lines."""
+    """Return text for a person to read: messages become 'role: content' lines, tool calls 'name(arguments)'."""
     value = decode_text(text, messages)
-    return value if isinstance(value, str) else "\n".join(f"{m.get('role', '')}: {m.get('content', '')}" for m in value)
+    return value if isinstance(value, str) else "\n".join(f"{m.get('role', '')}: {message_text(m)}" for m in value)
+
+
+def message_text(message: dict[str, Any]) -> str:
+    """Return what a message says, without who says it: its text and its tool calls, or which tools there are."""
+    content = message.get("content", "")
+    if isinstance(content, list):
+        return ", ".join(str(_function(tool).get("name", _json(tool))) for tool in content)
+    if "tool_calls" not in message:
+        return str(content)
+    calls = [_call_text(_function(call)) for call in message["tool_calls"]]
+    return "\n".join([content, *calls] if content else calls)
 
 
 def pair_digest(prompt: str, response_a: str, response_b: str) -> str:
@@ -62,6 +76,36 @@ def pair_digest(prompt: str, response_a: str, response_b: str) -> str:
 def flip(side: Any) -> str:
     """Exchange 'a' and 'b'; anything else stays."""
     return {"a": "b", "b": "a"}.get(str(side), str(side))
+
+
+# The order that templates and documentation write keys in; all others follow by name.
+_KEY_ORDER = {
+    key: place
+    for place, key in enumerate(
+        ("role", "content", "id", "type", "function", "name", "description", "arguments", "parameters", "properties")
+    )
+}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_ordered(value), ensure_ascii=False)
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        keys = sorted(value, key=lambda key: (_KEY_ORDER.get(key, len(_KEY_ORDER)), key))
+        return {key: _ordered(value[key]) for key in keys}
+    return [_ordered(item) for item in value] if isinstance(value, list) else value
+
+
+def _function(tool: dict[str, Any]) -> dict[str, Any]:
+    """Return the function of a tool or of a call, which some write without the object around it."""
+    function = tool.get("function")
+    return function if isinstance(function, dict) else tool
+
+
+def _call_text(function: dict[str, Any]) -> str:
+    return f"{function.get('name', '')}({_json(function.get('arguments', {}))})"
 
 
 def _dtype(column: str) -> str:

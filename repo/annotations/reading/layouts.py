@@ -18,7 +18,7 @@ from repo.annotations.reading.loading import LoadedFile
 from repo.annotations.reading.multipref import READ as MULTIPREF
 from repo.annotations.reading.multipref import is_multipref, unfold
 from repo.annotations.reading.rows import Row, Rows
-from repo.annotations.reading.texts import BadRowError, kind_of, read_text, same_form, scalar_text, split_common_prefix
+from repo.annotations.reading.texts import CONTENT, BadRowError, kind_of, read_pair, same_reply, scalar_text
 from repo.annotations.reading.vote_codes import SKIP, VoteCodes, check_codes, code_text
 from repo.annotations.schema import VIRTUAL_ANNOTATOR, Text, encode_text, flip, pair_digest
 from repo.errors import UserError
@@ -32,8 +32,8 @@ TRL = ("chosen", "rejected")
 OPTIONAL = ("annotator_id", "comparison_id", "created_at", "gold")
 DISPLAY = "displayed_first"
 """What the column that data.display names is called here."""
-KNOWN = tuple(dict.fromkeys((*PAIRED, *TRL, *OPTIONAL)))
-_TEXTS = ("prompt", "response_a", "response_b", "chosen", "rejected")
+KNOWN = tuple(dict.fromkeys((*PAIRED, *TRL, *OPTIONAL, *CONTENT)))
+_TEXTS = ("prompt", "response_a", "response_b", "chosen", "rejected", "context")
 _LAYOUTS = (
     "prompt, chosen, rejected (TRL); or prompt, response_a, response_b, preference; or MultiPref's text, completion_a, "
     "completion_b, normal_worker_annotations, expert_worker_annotations"
@@ -245,7 +245,11 @@ def _wrong_kind(name: str, line: int, column: str, kind: str, kinds: dict[str, s
     """Return what is wrong with a value of this kind; `kinds` remembers the first kind of each column of texts."""
     if column in OPTIONAL[:3] and kind in ("a list", "an object"):
         return UserError(f"{name}, line {line}: {column} is {kind}", "give a text or a number")
-    if column in _TEXTS and kind in ("text", "a list") and kind != (first := kinds.setdefault(column, kind)):
+    if column not in _TEXTS or kind not in ("text", "a list", "an object"):
+        return None
+    first = kinds.setdefault(column, kind)
+    # A single message is a list of one.
+    if (kind == "text") != (first == "text"):
         problem = f"{name}, line {line}: {column} is {kind} here but {first} in the rows before"
         return UserError(problem, "write the whole column as text, or the whole column as message lists")
     return None
@@ -253,27 +257,8 @@ def _wrong_kind(name: str, line: int, column: str, kind: str, kinds: dict[str, s
 
 def _read_pair(row: Row, reading: Reading) -> _Pair:
     if reading.layout == "paired":
-        prompt, first, second = same_form(*_read_texts(row, ("prompt", "response_a", "response_b")))
-        return _Pair(prompt, first, second, reading.codes.read(row["preference"]))
-    if "prompt" in row:
-        prompt, first, second = same_form(*_read_texts(row, ("prompt", "chosen", "rejected")))
-    else:
-        prompt, first, second = split_common_prefix(*_read_texts(row, ("chosen", "rejected")))
-    return _Pair(prompt, first, second, "a")
-
-
-def _read_texts(row: Row, columns: tuple[str, ...]) -> list[Text]:
-    """Read several texts, collecting the reasons of all."""
-    texts: list[Text] = []
-    reasons: list[str] = []
-    for column in columns:
-        try:
-            texts.append(read_text(row[column], column))
-        except BadRowError as error:
-            reasons.extend(error.reasons)
-    if reasons:
-        raise BadRowError(*reasons)
-    return texts
+        return _Pair(*read_pair(row, "response_a", "response_b"), reading.codes.read(row["preference"]))
+    return _Pair(*read_pair(row, *TRL), "a")
 
 
 def _read_gold(value: Any, pair: _Pair, reading: Reading) -> str:
@@ -285,6 +270,6 @@ def _read_gold(value: Any, pair: _Pair, reading: Reading) -> str:
     if side in ("a", "b"):
         return side
     for side, response in (("a", pair.first), ("b", pair.second)):
-        if value == response or [value] == [turn["content"] for turn in response if isinstance(turn, dict)]:
+        if same_reply(value, response):
             return side
     raise BadRowError(f"gold is neither {' nor '.join(sides)} nor the text of one of the responses")

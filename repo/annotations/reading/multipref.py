@@ -1,10 +1,10 @@
 """MultiPref's nested layout (allenai/multipref): one row a comparison, its annotations in two lists."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from repo.annotations.reading.loading import LoadedFile
 from repo.annotations.reading.rows import Row, Rows
-from repo.annotations.reading.texts import kind_of
+from repo.annotations.reading.texts import CONTENT, kind_of
 from repo.errors import UserError
 
 TEXTS = ("text", "completion_a", "completion_b")
@@ -41,6 +41,7 @@ def unfold(loaded: LoadedFile) -> LoadedFile:
     rows = Rows.of(votes())
     note = f"{loaded.name}: {len(loaded.rows)} comparisons of MultiPref's layout hold {len(rows)} annotations"
     columns = ["comparison_id", "prompt", "response_a", "response_b", "preference", "annotator_id"]
+    columns += _others(loaded.columns)
     return LoadedFile(loaded.name, columns, rows, lines, [*loaded.notes, note])
 
 
@@ -52,7 +53,7 @@ def _votes(loaded: LoadedFile, line: int, nested: Row) -> Iterator[Row]:
             raise UserError(problem, "each annotation is an object with evaluator and overall_pref")
         for vote in votes:
             given = vote.get("overall_pref")
-            yield {
+            yield {name: nested.get(name) for name in _others(nested)} | {
                 "comparison_id": nested.get("comparison_id"),
                 "prompt": nested.get("text"),
                 "response_a": nested.get("completion_a"),
@@ -60,3 +61,8 @@ def _votes(loaded: LoadedFile, line: int, nested: Row) -> Iterator[Row]:
                 "preference": _PREFERENCES.get(str(given).strip().lower(), given),
                 "annotator_id": vote.get("evaluator"),
             }
+
+
+def _others(columns: Iterable[str]) -> list[str]:
+    """Return the columns that belong to the prompt too; MultiPref's own files have none."""
+    return [name for name in columns if name in CONTENT and name != "prompt"]

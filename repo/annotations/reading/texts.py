@@ -1,24 +1,55 @@
 """Prompts and responses as people publish them → one prompt, and two replies that hold nothing of the prompt."""
 
-import math
+from functools import partial
 from typing import Any
 
-from repo.annotations.schema import Text
+from repo.annotations.reading.dialogues import dialogue_turns, is_dialogue, is_open_dialogue
+from repo.annotations.reading.messages import Message, is_message, read_messages, read_tools
+from repo.annotations.reading.rows import Row
+from repo.annotations.reading.values import BadRowError, is_blank, is_missing, kind_of, read_all, scalar_text
+from repo.annotations.schema import TOOLS, Text
 
-Messages = list[dict[str, str]]
+__all__ = ["CONTENT", "BadRowError", "is_missing", "kind_of", "read_pair", "read_text", "same_reply", "scalar_text"]
+
+Messages = list[Message]
+
+CONTENT = ("prompt", "conversations", "system", "input", "history", "context", "tools")
+"""The columns that make the prompt, whichever are there."""
+
+_INSTRUCTIONS = ("system", TOOLS)
 
 
-class BadRowError(ValueError):
-    """A row that cannot be understood; its arguments are the reasons."""
+def read_pair(row: Row, first: str, second: str) -> tuple[Text, Text, Text]:
+    """Return a row's prompt and its two replies, all three as texts or all three as messages.
 
-    @property
-    def reasons(self) -> list[str]:
-        """What is wrong, in words."""
-        return [str(reason) for reason in self.args]
+    The prompt is everything that both sides share before the last reply. `system`, `tools`, `history` and `context`
+    come before the prompt, Alpaca's `input` behind it. Without a prompt the two responses are conversations that begin
+    with it (TRL's implicit prompt; HH-RLHF's dialogues in one text).
+
+    Args:
+        row: holds some columns of CONTENT.
+        first, second: the columns of the two responses.
+
+    Raises:
+        BadRowError: with all that cannot be understood.
+    """
+    try:
+        prompt, *responses = read_all(
+            partial(_read_prompt, row), *(partial(read_text, row.get(name), name) for name in (first, second))
+        )
+    except RecursionError:
+        raise BadRowError("the row is nested too deeply to be read") from None
+    if "prompt" not in row and _lacks_prompt(prompt):
+        return _replies(prompt, *_conversations(responses, first, second))
+    if is_open_dialogue(row.get("prompt")):
+        responses = [_spoken(text.strip()) if isinstance(text, str) else text for text in responses]
+    if all(isinstance(text, str) for text in (prompt, *responses)):
+        return prompt, responses[0], responses[1]
+    return _replies(prompt, *(_as_messages(text, "assistant") for text in responses))
 
 
 def read_text(value: Any, column: str) -> Text:
-    """Return a text: a string, or messages stripped to their role and content.
+    """Return a text, or messages (a list or a single one) in one form.
 
     Raises:
         BadRowError: it is missing, or neither.
@@ -27,85 +58,202 @@ def read_text(value: Any, column: str) -> Text:
         raise BadRowError(f"{column} is missing")
     if isinstance(value, str):
         return value
-    if isinstance(value, list):
-        return [_read_message(message, column) for message in value]
+    if isinstance(value, list) or is_message(value):
+        return read_messages(value, column)
     raise BadRowError(f"{column} is {kind_of(value)}, not a text or a list of messages")
 
 
-def scalar_text(value: Any) -> str:
-    """Return an id or a date as text; '' where it is missing. A whole number loses its '.0'."""
-    if is_missing(value):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    text = str(value)
-    return text if text.strip() else ""
+def same_reply(given: Any, reply: Text) -> bool:
+    """Tell whether a text or messages as a file gives them are this reply, or the conversation that ends in it."""
+    if isinstance(reply, str):
+        return bool(given == reply)
+    try:
+        turns = _as_messages(_spoken(read_text(given, "gold")), "assistant")
+    except BadRowError:
+        return False
+    return bool(reply) and _stripped(turns[-len(reply) :]) == _stripped(reply)
 
 
-def is_missing(value: Any) -> bool:
-    """Tell whether a value is null or not a number."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
+def _read_prompt(row: Row) -> Text:
+    """Return what the columns say before the replies; [] or instructions alone where none holds a prompt."""
+    readers = {
+        "conversations": read_messages,
+        "context": read_text,
+        "history": _read_history,
+        "input": _read_plain,
+        "system": _read_plain,
+        "tools": read_tools,
+    }
+    conversations, context, history, more, system, tools = read_all(
+        *(partial(_optional, reader, row, column) for column, reader in readers.items())
+    )
+    sources = (conversations, context, history, more)
+    given = row.get("prompt")
+    absent = "prompt" not in row or (is_blank(given) and any(source is not None for source in sources))
+    prompt: Text | None = None if absent else read_text(given, "prompt")
+    if isinstance(prompt, str) and is_open_dialogue(prompt):
+        prompt = dialogue_turns(prompt)[:-1]
+    prompt = _within(conversations, prompt)
+    prompt = _behind(context, prompt, "context")
+    prompt = _behind(history, prompt, "history")
+    prompt = _extended(prompt, more)
+    if system is not None:
+        prompt = _with_system(_as_messages(prompt, "user"), {"role": "system", "content": system})
+    if tools is not None:
+        prompt = [{"role": TOOLS, "content": tools}, *_as_messages(prompt, "user")]
+    return [] if prompt is None else prompt
 
 
-def kind_of(value: Any) -> str:
-    """Return a value's kind in words."""
-    kinds = {str: "text", bool: "true/false", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return kinds.get(type(value), f"a {type(value).__name__}")
+def _optional(reader: Any, row: Row, column: str) -> Any:
+    value = row.get(column)
+    return None if is_blank(value) else reader(value, column)
 
 
-def same_form(prompt: Text, first: Text, second: Text) -> tuple[Text, Text, Text]:
-    """Turn all three into messages where one of them is, and strip the leading turns that repeat the prompt.
-
-    UltraFeedback in SimPO's preparation has a prompt string and responses that start with the user's turn.
-
-    Raises:
-        BadRowError: a response holds other turns before the first reply.
-    """
-    if isinstance(prompt, str) and isinstance(first, str) and isinstance(second, str):
-        return prompt, first, second
-    turns = _as_messages(prompt, "user")
-    return turns, _reply(turns, first), _reply(turns, second)
+def _read_plain(value: Any, column: str) -> str:
+    if not isinstance(value, str):
+        raise BadRowError(f"{column} is {kind_of(value)}, not a text")
+    return value
 
 
-def split_common_prefix(first: Text, second: Text) -> tuple[Text, Text, Text]:
-    """Return the prompt that two conversations share, and their different ends (TRL's implicit prompt).
-
-    Raises:
-        BadRowError: they are no message lists, or share no turn.
-    """
-    if isinstance(first, str) or isinstance(second, str):
-        raise BadRowError(
-            "there is no prompt column, and chosen and rejected are no message lists that hold the prompt"
-        )
-    shared = 0
-    while shared < min(len(first), len(second)) and first[shared] == second[shared]:
-        shared += 1
-    if not shared:
-        raise BadRowError("there is no prompt column, and chosen and rejected share no leading turn")
-    return same_form(first[:shared], first[shared:], second[shared:])
+def _read_history(value: Any, column: str) -> Text:
+    """Return earlier turns: messages, or pairs of what was asked and answered (LLaMA-Factory)."""
+    if not (isinstance(value, list) and all(isinstance(pair, list) for pair in value)):
+        return read_text(value, column)
+    if not all(len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in value):
+        raise BadRowError(f"{column} holds a list that is no pair of two texts, a question and its answer")
+    return [
+        {"role": role, "content": text}
+        for pair in value
+        for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]
 
 
-def _read_message(message: Any, column: str) -> dict[str, str]:
-    if not isinstance(message, dict):
-        raise BadRowError(f"{column} holds {kind_of(message)} where a message with role and content is expected")
-    for key in ("role", "content"):
-        if not isinstance(message.get(key), str):
-            raise BadRowError(f"{column} holds a message whose {key} is missing or no text")
-    return {"role": message["role"], "content": message["content"]}
+def _within(conversations: Messages | None, prompt: Text | None) -> Text | None:
+    """Return the conversation that the prompt ends."""
+    if conversations is None or prompt is None:
+        return prompt if conversations is None else conversations
+    if not _ends_in(conversations, _as_messages(prompt, "user")):
+        raise BadRowError("conversations do not end in the prompt: one of the two columns is not read")
+    return conversations
 
 
-def _as_messages(text: Text, role: str) -> Messages:
-    return [{"role": role, "content": text}] if isinstance(text, str) else text
+def _behind(earlier: Text | None, prompt: Text | None, column: str) -> Text | None:
+    """Return the prompt with what came before it; what stands in both is not doubled."""
+    if earlier is None or prompt is None or earlier == prompt:
+        return prompt if earlier is None else earlier
+    if not isinstance(earlier, str):
+        turns = _as_messages(prompt, "user")
+        if _ends_in(earlier, turns):
+            return earlier
+        return turns if turns[: len(earlier)] == earlier else [*earlier, *turns]
+    if column == "history":
+        raise BadRowError("history is text beside a prompt, not a list of messages or of pairs")
+    return _changed_text(prompt, lambda text: f"{earlier}\n\n{text}")
 
 
-def _reply(prompt: Messages, response: Text) -> Messages:
-    turns = _as_messages(response, "assistant")
-    if _stripped(turns[: len(prompt)]) == _stripped(prompt):
-        turns = turns[len(prompt) :]
-    if turns and turns[0]["role"] in ("user", "system"):
-        raise BadRowError("a response starts with turns that neither reply to the prompt nor repeat it")
+def _extended(prompt: Text | None, more: str | None) -> Text | None:
+    """Return the prompt with Alpaca's input behind it."""
+    if more is None or prompt is None:
+        return prompt if more is None else more
+    return prompt if prompt == more else _changed_text(prompt, lambda text: f"{text}\n{more}")
+
+
+def _changed_text(prompt: Text, change: Any) -> Text:
+    """Change a prompt's text: of messages the last one's, which is what is asked."""
+    if isinstance(prompt, str):
+        return str(change(prompt))
+    if not prompt or "content" not in prompt[-1]:
+        raise BadRowError("the prompt ends in no text that context or input could be put to")
+    return [*prompt[:-1], prompt[-1] | {"content": change(prompt[-1]["content"])}]
+
+
+def _with_system(turns: Messages, system: Message) -> Messages:
+    """Put a system turn first, unless it is there already."""
+    there = next((turn for turn in turns if turn["role"] == "system"), None)
+    if there is None:
+        tools = [turn for turn in turns[:1] if turn["role"] == TOOLS]
+        return [*tools, system, *turns[len(tools) :]]
+    if _stripped([there]) != _stripped([system]):
+        raise BadRowError("the system text differs from the system turn of the conversation")
     return turns
 
 
-def _stripped(turns: Messages) -> list[tuple[str, str]]:
-    return [(turn["role"], turn["content"].strip()) for turn in turns]
+def _lacks_prompt(prompt: Text) -> bool:
+    return not isinstance(prompt, str) and all(turn["role"] in _INSTRUCTIONS for turn in prompt)
+
+
+def _conversations(responses: list[Text], first: str, second: str) -> list[Messages]:
+    """Return the responses of a row without a prompt as the conversations that they have to be."""
+    turns = [_spoken(response) for response in responses]
+    if any(isinstance(side, str) for side in turns):
+        raise BadRowError(
+            f"there is no prompt column, and {first} and {second} are no message lists that hold the prompt"
+        )
+    if not (turns[0] and turns[1]) or turns[0][0] != turns[1][0]:
+        raise BadRowError(f"there is no prompt column, and {first} and {second} share no leading turn")
+    return [side for side in turns if not isinstance(side, str)]
+
+
+def _replies(prompt: Text, first: Messages, second: Messages) -> tuple[Messages, Messages, Messages]:
+    """Move what both sides share before the last reply into the prompt.
+
+    Raises:
+        BadRowError: a response holds other turns before the first reply, or stands in the prompt already.
+    """
+    turns, sides = _as_messages(prompt, "user"), [first, second]
+    if first and second and first[0]["role"] == "system" and first[0] == second[0]:
+        turns, sides = _with_system(turns, first[0]), [first[1:], second[1:]]
+    sides = [_without_repetition(turns, side) for side in sides]
+    if any(side and _ends_in(turns, side) for side in sides):
+        raise BadRowError("the prompt ends in one of the responses")
+    shared = _shared(*sides)
+    turns, sides = [*turns, *sides[0][:shared]], [side[shared:] for side in sides]
+    if any(side and not _is_reply(side[0]) for side in sides):
+        raise BadRowError("a response starts with turns that neither reply to the prompt nor repeat it")
+    return turns, sides[0], sides[1]
+
+
+def _without_repetition(prompt: Messages, side: Messages) -> Messages:
+    """Strip leading turns that repeat the prompt, with or without its instructions.
+
+    UltraFeedback in SimPO's preparation has a prompt string and responses that start with the user's turn.
+    """
+    asked = [turn for turn in prompt if turn["role"] not in _INSTRUCTIONS]
+    for opening in (prompt, asked):
+        if _stripped(side[: len(opening)]) == _stripped(opening):
+            return side[len(opening) :]
+    return side
+
+
+def _shared(first: Messages, second: Messages) -> int:
+    """Return how many leading turns both sides share before the replies that tell them apart."""
+    shared = 0
+    while shared < min(len(first), len(second)) and first[shared] == second[shared]:
+        shared += 1
+    while shared and not all(side[shared:] and _is_reply(side[shared]) for side in (first, second)):
+        shared -= 1
+    return shared
+
+
+def _is_reply(turn: Message) -> bool:
+    return turn["role"] not in ("user", "system")
+
+
+def _spoken(text: Text) -> Text:
+    return dialogue_turns(text) if isinstance(text, str) and is_dialogue(text) else text
+
+
+def _as_messages(text: Text | None, role: str) -> Messages:
+    if text is None:
+        return []
+    return [{"role": role, "content": text}] if isinstance(text, str) else text
+
+
+def _ends_in(turns: Messages, last: Messages) -> bool:
+    return _stripped(turns[-len(last) :]) == _stripped(last)
+
+
+def _stripped(turns: Messages) -> Messages:
+    return [
+        turn | {"content": turn["content"].strip()} if isinstance(turn.get("content"), str) else turn for turn in turns
+    ]

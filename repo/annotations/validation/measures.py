@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
-from repo.annotations.schema import VIRTUAL_ANNOTATOR
+from repo.annotations.schema import VIRTUAL_ANNOTATOR, message_text
 
 PREFERENCES = ("a", "b", "tie")
 
@@ -96,7 +96,7 @@ def _contents(rows: pd.DataFrame, column: str) -> pd.Series:
     """Return what is said in a text column, without roles and surrounding white space."""
     contents, messages = rows[column], rows["messages"]
     if messages.any():
-        said = ["\n".join(turn["content"] for turn in json.loads(text)) for text in contents[messages]]
+        said = ["\n".join(map(message_text, json.loads(text))) for text in contents[messages]]
         contents = contents.copy()
         contents[messages] = said
     return contents.str.strip()

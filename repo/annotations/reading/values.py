@@ -1,0 +1,69 @@
+"""A cell's value in words, as an id, or as a reason why its row cannot be read."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+
+class BadRowError(ValueError):
+    """A row that cannot be understood; its arguments are the reasons."""
+
+    @property
+    def reasons(self) -> list[str]:
+        """What is wrong, in words."""
+        return [str(reason) for reason in self.args]
+
+
+def read_all(*readers: Callable[[], Any]) -> list[Any]:
+    """Return what each of them reads.
+
+    Raises:
+        BadRowError: some cannot; it has the reasons of all.
+    """
+    values: list[Any] = []
+    reasons: list[str] = []
+    for reader in readers:
+        try:
+            values.append(reader())
+        except BadRowError as error:
+            reasons.extend(error.reasons)
+    if reasons:
+        raise BadRowError(*reasons)
+    return values
+
+
+def scalar_text(value: Any) -> str:
+    """Return an id or a date as text; '' where it is missing. A whole number loses its '.0'."""
+    if is_missing(value):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    text = str(value)
+    return text if text.strip() else ""
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether a value is null or not a number."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def is_blank(value: Any) -> bool:
+    """Tell whether a value is missing, an empty list or object, or white space."""
+    return is_missing(value) or value in ([], {}) or (isinstance(value, str) and not value.strip())
+
+
+def kind_of(value: Any) -> str:
+    """Return a value's kind in words."""
+    kinds = {str: "text", bool: "true/false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return kinds.get(type(value), f"a {type(value).__name__}")
+
+
+def parsed(text: Any) -> Any:
+    """Return what JSON text says; anything else, and text that is no JSON, as it stands."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # no JSON, or none that Python can hold
+        return text
