@@ -1,17 +1,16 @@
 """From texts to tokens: one prompt and two responses a comparison, with the boundary where their tokens part."""
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from jinja2 import TemplateError
 
-from repo.annotations.schema import Text, decode_text
 from repo.errors import UserError
+from repo.policy.rendering import Renderer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -100,7 +99,8 @@ def encode_comparisons(
 
     The boundary is the longest common prefix of the tokenized prompt and of both tokenized conversations, so that
     tokens that merge across it count as response. Plain texts become a user's and an assistant's message when the
-    tokenizer has a chat template. Long prompts keep their end, long responses their beginning.
+    tokenizer has a chat template. Long prompts keep their end, long responses their beginning. A response ends in one
+    end token, also where its text has one at its end; other control tokens' strings in a text stay ordinary text.
 
     Args:
         comparisons: canonical columns prompt, response_a, response_b, messages, and file and line where they are known;
@@ -110,19 +110,20 @@ def encode_comparisons(
         max_prompt_length: most tokens of the prompt.
 
     Raises:
-        UserError: the texts are messages and the tokenizer has no chat template, or its template refuses one of them.
+        UserError: the texts are messages and the tokenizer has no chat template, or its template refuses one of them,
+            or leaves out tools or tool calls.
     """
     if bool(comparisons["messages"].any()) and not tokenizer.chat_template:
         raise UserError(
             "the annotations hold chat messages, but the policy's tokenizer has no chat template",
             "use a policy with a chat template (an instruct model, or 'tiny'), or annotations of plain texts",
         )
-    packed = _Packed()
+    packed, renderer = _Packed(), Renderer(tokenizer)
     columns = [name for name in _COLUMNS if name in comparisons]
     for start in range(0, len(comparisons), CHUNK):
         rows = comparisons[columns].iloc[start : start + CHUNK].itertuples(index=False)
-        texts = zip(*(_conversations(row, tokenizer) for row in rows), strict=True)
-        for prompt, a, b in zip(*(_tokenize(part, tokenizer) for part in texts), strict=True):
+        texts = zip(*(renderer.conversations(row) for row in rows), strict=True)
+        for prompt, a, b in zip(*(renderer.tokenize(part) for part in texts), strict=True):
             packed.add(*_encode(prompt, a, b, tokenizer, max_length, max_prompt_length))
     return packed.encoded()
 
@@ -166,50 +167,6 @@ def common_prefix(*sequences: list[int]) -> int:
         (i for i in range(shortest) if any(s[i] != sequences[0][i] for s in sequences[1:])),
         shortest,
     )
-
-
-def _conversations(row: Any, tokenizer: "PreTrainedTokenizerBase") -> tuple[str, str, str]:
-    """Return (prompt, prompt with response a, prompt with response b) as the policy is to read them."""
-    prompt = decode_text(row.prompt, row.messages)
-    responses = [decode_text(text, row.messages) for text in (row.response_a, row.response_b)]
-    if not tokenizer.chat_template:
-        return str(prompt), f"{prompt}{responses[0]}", f"{prompt}{responses[1]}"
-    turns = _messages(prompt, "user")
-    conversations = [turns + _messages(response, "assistant") for response in responses]
-    try:
-        rendered = [str(tokenizer.apply_chat_template(c, tokenize=False)) for c in conversations]
-        opening = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-    except TemplateError as error:
-        raise _refused(row, conversations[0], error) from None
-    return opening, rendered[0], rendered[1]
-
-
-def _refused(row: Any, conversation: list[dict[str, str]], error: TemplateError) -> UserError:
-    """Say which annotation the chat template does not take; templates refuse with words of their own."""
-    place = f"{row.file}, line {row.line}: " if hasattr(row, "file") else ""
-    roles = [message.get("role", "") for message in conversation]
-    what = "leave out the system turn, or put its text into the first user turn," if "system" in roles else "change it,"
-    return UserError(
-        f"{place}the policy's chat template refuses the conversation {', '.join(roles)}: {error}",
-        f"{what} in all annotations, or use a policy.base whose template takes such turns",
-    )
-
-
-def _messages(text: Text, role: str) -> list[dict[str, str]]:
-    return [{"role": role, "content": text}] if isinstance(text, str) else text
-
-
-def _tokenize(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
-    # A chat template writes its own special tokens.
-    encoded = tokenizer(
-        list(texts),
-        add_special_tokens=not tokenizer.chat_template,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-    )
-    ids: list[list[int]] = encoded["input_ids"]
-    return ids
 
 
 def _encode(

@@ -87,3 +87,113 @@ def test_long_prompts_keep_their_end_and_long_responses_their_beginning(tiny_pol
 def test_responses_that_truncation_makes_equal_are_not_usable(tiny_policy: Policy) -> None:
     row = comparison("?", "same " * 100 + "x", "same " * 100 + "y")
     assert not encode_comparisons(row, tiny_policy.tokenizer, 32, 16)[0].usable
+
+
+def conversation(prompt: list, a: list, b: list) -> pd.DataFrame:
+    return comparison(*(json.dumps(turns) for turns in (prompt, a, b)), messages=True)
+
+
+def bare(policy: Policy):
+    """The tiny policy's tokenizer without its chat template."""
+    tokenizer = copy.deepcopy(policy.tokenizer)
+    tokenizer.chat_template = None
+    return tokenizer
+
+
+CONTROLS = ["<s>", "</s>", "<pad>", "<|user|>", "<|assistant|>", "\U000f0000", "\U000f0001"]
+USER = {"role": "user", "content": "Weather?"}
+TOOLS = [{"type": "function", "function": {"name": "forecast", "description": "Tells the weather."}}]
+
+
+def call(city: str) -> dict:
+    return {"role": "assistant", "tool_calls": [{"function": {"name": "forecast", "arguments": {"city": city}}}]}
+
+
+@pytest.mark.parametrize("templated", [True, False])
+@pytest.mark.parametrize("ending", ["</s>", " </s>", "</s>\n", "</s></s>"])
+def test_a_text_that_ends_in_the_end_token_gets_no_second_one(
+    tiny_policy: Policy, templated: bool, ending: str
+) -> None:
+    tokenizer = tiny_policy.tokenizer if templated else bare(tiny_policy)
+    plain, ended = (
+        encode_comparisons(comparison("How?", f"Fine.{end}", f"Bad.{end}"), tokenizer, 100, 100)[0]
+        for end in ("", ending)
+    )
+    for tokens in (ended.response_a, ended.response_b):
+        assert tokens.tolist().count(tokenizer.eos_token_id) == 1
+        assert tokens[-1] == tokenizer.eos_token_id
+    if not ending.startswith(" "):
+        assert [plain.response_a.tolist(), plain.response_b.tolist()] == [
+            ended.response_a.tolist(),
+            ended.response_b.tolist(),
+        ]
+
+
+def test_an_earlier_reply_that_ends_in_the_end_token_gets_no_second_one(tiny_policy: Policy) -> None:
+    turns = [USER, {"role": "assistant", "content": "Where?</s>"}, USER]
+    answers = ([{"role": "assistant", "content": text}] for text in ("Wet.", "Dry."))
+    encoded = encode_comparisons(conversation(turns, *answers), tiny_policy.tokenizer, 100, 100)[0]
+    assert tiny_policy.tokenizer.decode(encoded.prompt).count("</s>") == 3
+
+
+written = st.lists(st.sampled_from([*CONTROLS, "a", " b", "\n", "é"]), min_size=1, max_size=6).map("".join)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(written, written, written, st.booleans())
+def test_control_tokens_in_a_text_are_ordinary_text(
+    tiny_policy: Policy, prompt: str, a: str, b: str, templated: bool
+) -> None:
+    tokenizer = tiny_policy.tokenizer if templated else bare(tiny_policy)
+    row = comparison(prompt, f"{a}.", f"{b}.")
+    encoded = encode_comparisons(row, tokenizer, 10_000, 10_000)[0]
+    harmless = encode_comparisons(comparison("?", "x.", "y."), tokenizer, 10_000, 10_000)[0]
+    controls = [token for token, added in tokenizer.added_tokens_decoder.items() if added.special]
+    for response, text, expected in (
+        (encoded.response_a, a, harmless.response_a),
+        (encoded.response_b, b, harmless.response_b),
+    ):
+        tokens, usual = ([*encoded.prompt, *response], [*harmless.prompt, *expected])
+        assert [t for t in tokens if t in controls] == [t for t in usual if t in controls]
+        words = [t for t in tokens if t not in controls]
+        assert tokenizer.decode(words) == f"{prompt}{text}."
+
+
+def test_a_text_with_a_control_token_does_not_change_the_tokens_of_others(tiny_policy: Policy) -> None:
+    rows = [comparison("Why?", "Because.", "So."), comparison("Why <s>?", "</s> ends it.", "So.")]
+    together = encode_comparisons(pd.concat(rows), tiny_policy.tokenizer, 100, 100)
+    alone = encode_comparisons(rows[0], tiny_policy.tokenizer, 100, 100)
+    assert together[0].response_a.tolist() == alone[0].response_a.tolist()
+    assert together[0].prompt.tolist() == alone[0].prompt.tolist()
+
+
+def test_tools_and_tool_calls_go_through_the_chat_template(tiny_policy: Policy) -> None:
+    row = conversation([{"role": "tools", "content": TOOLS}, USER], [call("Lyon")], [call("Rome")])
+    encoded = encode_comparisons(row, tiny_policy.tokenizer, 500, 400)[0]
+    decode = tiny_policy.tokenizer.decode
+    assert '"description": "Tells the weather."' in decode(encoded.prompt)
+    assert decode(encoded.response_b).endswith('Rome"}}}]</s>')
+    assert "None" not in decode(encoded.response_b)
+
+
+SILENT = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}{{ eos_token }}{% endfor %}"
+STUMBLES = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + eos_token }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "prompt", "words"),
+    [
+        (SILENT, [USER], "leaves out the tool calls of a message\n.*policy.base whose template renders tools"),
+        (STUMBLES, [USER], "refuses the conversation user, assistant.*\n.*give messages with tool calls a text"),
+        (SILENT, [USER, call("Rome"), {"role": "tool", "content": "wet"}], "leaves out the tool calls"),
+        (SILENT, [{"role": "tools", "content": TOOLS}, USER], "leaves out the tools"),
+    ],
+)
+def test_a_template_that_cannot_take_tools_or_calls_is_refused_by_line(
+    tiny_policy: Policy, template: str, prompt: list, words: str
+) -> None:
+    strict = copy.deepcopy(tiny_policy.tokenizer)
+    strict.chat_template = template
+    row = conversation(prompt, [call("Lyon")], [{"role": "assistant", "content": "?"}]).assign(file="v.jsonl", line=7)
+    with pytest.raises(UserError, match=rf"v\.jsonl, line 7: .*{words}"):
+        encode_comparisons(row, strict, 100, 100)
