@@ -19,6 +19,8 @@ _ROLES = {
     "observation": "tool",  # ShareGPT, as LLaMA-Factory writes it
 }
 
+_DEEPEST = 100
+
 
 def read_messages(value: Any, column: str) -> list[Message]:
     """Return a list of messages, or one message, in one form; nothing of a message is lost but nulls and empty lists.
@@ -135,10 +137,12 @@ def _objects(values: list[Any], where: str, what: str) -> list[Message]:
     return objects
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, room: int = _DEEPEST) -> Any:
     """Return a value as JSON can hold it, without the keys whose value is missing: Parquet adds those."""
+    if room < 0:
+        raise BadRowError(f"a message or tool holds more than {_DEEPEST} levels of lists and objects")
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items() if not is_missing(item)}
+        return {str(key): _plain(item, room - 1) for key, item in value.items() if not is_missing(item)}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_plain(item, room - 1) for item in value]
     return value if value is None or isinstance(value, str | int | float) else str(value)

@@ -33,12 +33,9 @@ def read_pair(row: Row, first: str, second: str) -> tuple[Text, Text, Text]:
     Raises:
         BadRowError: with all that cannot be understood.
     """
-    try:
-        prompt, *responses = read_all(
-            partial(_read_prompt, row), *(partial(read_text, row.get(name), name) for name in (first, second))
-        )
-    except RecursionError:
-        raise BadRowError("the row is nested too deeply to be read") from None
+    prompt, *responses = read_all(
+        partial(_read_prompt, row), *(partial(read_text, row.get(name), name) for name in (first, second))
+    )
     if "prompt" not in row and _lacks_prompt(prompt):
         return _replies(prompt, *_conversations(responses, first, second))
     if is_open_dialogue(row.get("prompt")):

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from repo.annotations.reading.json_rows import without_lone_surrogates
+
 
 class BadRowError(ValueError):
     """A row that cannot be understood; its arguments are the reasons."""
@@ -64,6 +66,7 @@ def parsed(text: Any) -> Any:
     if not isinstance(text, str):
         return text
     try:
-        return json.loads(text)
+        value, _ = without_lone_surrogates(json.loads(text))
     except (ValueError, RecursionError):  # no JSON, or none that Python can hold
         return text
+    return value

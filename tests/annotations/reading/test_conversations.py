@@ -224,7 +224,20 @@ def test_deeply_nested_arguments_are_a_bad_row_not_a_crash():
     arguments = {}
     for _ in range(100_000):
         arguments = {"a": arguments}
-    assert reasons(prompt="q", chosen=[call(arguments)]) == ["the row is nested too deeply to be read"]
+    assert "more than 100 levels" in reasons(prompt="q", chosen=[call(arguments)])[0]
+    text = "[" * 100_000
+    assert pair(prompt="q", chosen=[call(text)])[1] == [call(text)]
+
+
+def test_half_characters_in_json_text_are_replaced_as_in_rows():
+    assert pair(prompt="q", chosen=[call('{"city": "\\ud800"}')])[1] == [call({"city": "\ufffd"})]
+
+
+def test_a_column_may_hold_one_message_here_and_a_list_there(write):
+    rows = [{"prompt": "q", "chosen": reply("yes"), "rejected": [reply(text)]} for text in ("no", "never")]
+    rows[1]["chosen"] = [rows[1]["chosen"]]
+    result = read_annotations(write(rows), DataSettings())
+    assert (len(result.annotations), result.rejected) == (2, [])
 
 
 def test_sharegpt_is_read_as_its_roles_mean():
