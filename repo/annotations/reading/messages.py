@@ -64,7 +64,7 @@ def _read_message(message: Any, column: str) -> Message:
         others["tool_calls"], said = _function_calls(message.get(content), column), None
     else:
         said = _read_content(message.get(content), column)
-    return _assembled(_role(role, speaker, column), said, others, f"{column} holds a message whose {content}")
+    return _assembled(_role(role, speaker, column), said, others, f"{column} holds a message whose", content)
 
 
 _KEYS = ("role", "content")
@@ -94,7 +94,7 @@ def _read_part(part: Any, column: str) -> str:
     raise BadRowError(f"{column} holds {name}: only text can be trained on")
 
 
-def _assembled(role: str, content: Any, others: Message, whose: str) -> Message:
+def _assembled(role: str, content: Any, others: Message, whose: str, key: str) -> Message:
     """Return the message, without what Parquet adds to every message of a column."""
     extras = {key: _plain(value) for key, value in others.items() if not (is_missing(value) or value == [])}
     if "tool_calls" in extras:
@@ -102,14 +102,14 @@ def _assembled(role: str, content: Any, others: Message, whose: str) -> Message:
         if is_blank(content):
             return {"role": role, **extras}
     if not isinstance(content, str):
-        raise BadRowError(f"{whose} is missing or no text")
+        raise BadRowError(f"{whose} {key} is missing or no text")
     return {"role": role, "content": content, **extras}
 
 
 def _read_tool_calls(value: Any, whose: str) -> list[Message]:
     calls = parsed(value)
     if not isinstance(calls, list):
-        raise BadRowError(f"{whose} is beside tool_calls that are {kind_of(calls)}, not a list")
+        raise BadRowError(f"{whose} tool_calls are {kind_of(calls)}, not a list")
     return [_with_object_arguments(call) for call in _objects(calls, "tool_calls", "a call")]
 
 

@@ -209,7 +209,7 @@ def test_parts_that_are_text_become_one_text():
     [
         ({"role": "assistant", "content": None}, "content is missing"),
         ({"role": "assistant", "content": []}, "content is missing"),
-        ({"role": "assistant", "tool_calls": "none"}, "tool_calls that are text"),
+        ({"role": "assistant", "tool_calls": "none"}, "whose tool_calls are text"),
         ({"role": "assistant", "tool_calls": ["weather"]}, "tool_calls holds text"),
         ({"from": "robot", "value": "x"}, "holds a message from 'robot'"),
         ({"from": "gpt", "value": None}, "value is missing"),
