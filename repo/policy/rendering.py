@@ -1,9 +1,10 @@
 """From canonical texts to the text that the policy is to read, and on to its tokens: people's text stays text."""
 
+import copy
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
@@ -19,6 +20,9 @@ Messages = list[dict[str, Any]]
 _ESCAPE = "\U000f0000"
 """A private-use character: with the one behind it, it stands for a control token's string in somebody's text."""
 
+_ALIASES = 0x100000
+"""Where the other private-use characters begin: one that a text does not hold marks what the template wrote."""
+
 
 class Renderer:
     """Renders conversations with a tokenizer's chat template, or as they stand where it has none."""
@@ -26,6 +30,7 @@ class Renderer:
     def __init__(self, tokenizer: "PreTrainedTokenizerBase"):
         self._tokenizer = tokenizer
         self._controls = _Controls.of(tokenizer)
+        self._aliased: dict[str, tuple[PreTrainedTokenizerBase, dict[int, int]]] = {}
 
     def conversations(self, row: Any) -> tuple[str, str, str]:
         """Return (prompt, prompt with response a, prompt with response b) as the policy is to read them.
@@ -103,21 +108,35 @@ class Renderer:
 
     def _tokens_beside_text(self, rendered: str) -> list[int]:
         """Return tokens where control tokens' strings in somebody's text are as ordinary as the text around them."""
-        if not self._tokenizer.chat_template:
-            return self._tokens(self._controls.shown(rendered), split=True, add_special_tokens=True)
-        pieces = self._controls.pieces(rendered)
-        return [
-            token
-            for people, group in groupby(pieces, key=lambda piece: _ESCAPE in piece)
-            for token in self._tokens(self._controls.shown("".join(group)), split=people, add_special_tokens=False)
-        ]
-
-    def _tokens(self, text: str, split: bool, add_special_tokens: bool) -> list[int]:
-        encoded = self._tokenizer(
-            text, split_special_tokens=split, add_special_tokens=add_special_tokens, verbose=False
+        said = self._controls.shown(rendered)
+        start = next(chr(code) for code in range(_ALIASES, sys.maxunicode) if chr(code) not in said)
+        tokenizer, meant = self._with_aliases(start)
+        encoded = tokenizer(
+            self._controls.aliased(rendered, start),
+            split_special_tokens=True,
+            add_special_tokens=not self._tokenizer.chat_template,
+            verbose=False,
         )
-        tokens: list[int] = encoded["input_ids"]
-        return tokens
+        return [meant.get(token, token) for token in encoded["input_ids"]]
+
+    def _with_aliases(self, start: str) -> tuple["PreTrainedTokenizerBase", dict[int, int]]:
+        """Return a tokenizer that knows each control token by an alias too, and the alias tokens' meanings.
+
+        No control token is split off from text that is tokenized with split_special_tokens, aliases are; what stands
+        between them is tokenized as it always is.
+        """
+        if start not in self._aliased:
+            from tokenizers import AddedToken
+
+            tokenizer, meant = copy.deepcopy(self._tokenizer), {}
+            for token, control in self._tokenizer.added_tokens_decoder.items():
+                if control.special:
+                    alias = self._controls.alias(start, control.content)
+                    flags = {"single_word": control.single_word, "lstrip": control.lstrip, "rstrip": control.rstrip}
+                    tokenizer.add_tokens([AddedToken(alias, normalized=False, special=False, **flags)])
+                    meant[tokenizer.convert_tokens_to_ids(alias)] = token
+            self._aliased[start] = tokenizer, meant
+        return self._aliased[start]
 
 
 @dataclass(frozen=True)
@@ -137,19 +156,19 @@ class _Controls:
     @classmethod
     def of(cls, tokenizer: "PreTrainedTokenizerBase") -> "_Controls":
         added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-        controls = sorted({*added, *tokenizer.all_special_tokens}, key=lambda name: (-len(name), name))
+        controls = sorted(added, key=lambda name: (-len(name), name))  # of two that match the longer one counts
         names = (_ESCAPE, *controls)
         end = tokenizer.eos_token
         return cls(
             names,
-            "" if end is None else _ESCAPE + chr(ord(_ESCAPE) + names.index(str(end))),
+            _pair(_ESCAPE, names.index(end)) if end in names else "",
             re.compile("|".join(map(re.escape, names))),
-            re.compile(f"({'|'.join(map(re.escape, controls))})") if controls else re.compile("(?!)"),
+            re.compile("|".join(map(re.escape, controls)) or "(?!)"),
         )
 
     def hidden(self, text: str) -> str:
         """Return text with a pair of private-use characters for each control token's string."""
-        return self.named.sub(lambda match: _ESCAPE + chr(ord(_ESCAPE) + self.names.index(match[0])), text)
+        return self.named.sub(lambda match: self.alias(_ESCAPE, match[0]), text)
 
     def shown(self, text: str) -> str:
         """Undo `hidden`."""
@@ -161,9 +180,17 @@ class _Controls:
             text = text.rstrip().removesuffix(self.end)
         return text
 
-    def pieces(self, rendered: str) -> list[str]:
-        """Cut what a template wrote at its own control tokens."""
-        return self.written.split(rendered)
+    def aliased(self, rendered: str, start: str) -> str:
+        """Undo `hidden`, with aliases for the control tokens that the template wrote."""
+        return self.shown(self.written.sub(lambda match: self.alias(start, match[0]), rendered))
+
+    def alias(self, start: str, name: str) -> str:
+        """Return a pair of private-use characters that begins so and stands for a control token."""
+        return _pair(start, self.names.index(name))
+
+
+def _pair(start: str, number: int) -> str:
+    return start + chr(ord(_ESCAPE) + number)
 
 
 def _without_tools(turns: Messages) -> tuple[Messages | None, Messages]:

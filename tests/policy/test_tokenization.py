@@ -100,7 +100,7 @@ def bare(policy: Policy):
     return tokenizer
 
 
-CONTROLS = ["<s>", "</s>", "<pad>", "<|user|>", "<|assistant|>", "\U000f0000", "\U000f0001"]
+CONTROLS = ["<s>", "</s>", "<pad>", "<|user|>", "<|assistant|>", "\U000f0000", "\U000f0001", "\U00100000"]
 USER = {"role": "user", "content": "Weather?"}
 TOOLS = [{"type": "function", "function": {"name": "forecast", "description": "Tells the weather."}}]
 
@@ -165,6 +165,36 @@ def test_a_text_with_a_control_token_does_not_change_the_tokens_of_others(tiny_p
     alone = encode_comparisons(rows[0], tiny_policy.tokenizer, 100, 100)
     assert together[0].response_a.tolist() == alone[0].response_a.tolist()
     assert together[0].prompt.tolist() == alone[0].prompt.tolist()
+
+
+@pytest.fixture(params=["first", "always"])
+def word_tokenizer(request: pytest.FixtureRequest):
+    """A tokenizer that marks the words of a text, the first one only at the text's beginning or everywhere."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=request.param)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme=request.param)
+    trainer = trainers.BpeTrainer(special_tokens=["<unk>", "<s>", "</s>"], show_progress=False)
+    tokenizer.train_from_iterator(["how are you today", "fine I think", "bad [ASK] </ s > me"], trainer)
+    template = (
+        "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[ASK]{{ m.content }}[ASK]"
+        "{% else %}{{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>", chat_template=template
+    )
+
+
+def test_a_control_token_in_one_response_moves_neither_the_boundary_nor_other_tokens(word_tokenizer) -> None:
+    row = comparison("how are you", "fine I </s> think", "fine I think")
+    encoded = encode_comparisons(row, word_tokenizer, 100, 100)[0]
+    plain = encode_comparisons(comparison("how are you", "fine", "fine I think"), word_tokenizer, 100, 100)[0]
+    assert encoded.prompt.tolist() == plain.prompt.tolist()
+    assert encoded.response_b.tolist() == plain.response_b.tolist()
+    assert encoded.response_a.tolist().count(word_tokenizer.eos_token_id) == 1
+    assert word_tokenizer.decode(encoded.response_a[:-1]) == "fine I </s> think"
 
 
 def test_tools_and_tool_calls_go_through_the_chat_template(tiny_policy: Policy) -> None:
