@@ -9,7 +9,7 @@ from typing import Any
 
 from repo.annotations.reading.loading import LoadedFile
 from repo.annotations.reading.rows import Row
-from repo.annotations.reading.texts import is_missing
+from repo.annotations.reading.values import is_blank
 from repo.errors import UserError
 
 UNKNOWN = "YOUR_COLUMN"
@@ -76,11 +76,6 @@ def with_content(loaded: LoadedFile, columns: Sequence[str]) -> list[str]:
             break
         empty = [name for name in empty if is_blank(row.get(name))]
     return [name for name in columns if name not in empty]
-
-
-def is_blank(value: Any) -> bool:
-    """Tell whether nothing stands there: null, not a number, white space, an empty list or object."""
-    return is_missing(value) or (isinstance(value, str) and not value.strip()) or value in ([], {})
 
 
 def looks_like_a_vote(name: str) -> bool:

@@ -14,11 +14,13 @@ from repo.annotations.reading.columns import (
     suggest,
     with_content,
 )
+from repo.annotations.reading.dialogues import is_dialogue
 from repo.annotations.reading.loading import LoadedFile
 from repo.annotations.reading.multipref import READ as MULTIPREF
 from repo.annotations.reading.multipref import is_multipref, unfold
 from repo.annotations.reading.rows import Row, Rows
 from repo.annotations.reading.texts import CONTENT, BadRowError, kind_of, read_pair, same_reply, scalar_text
+from repo.annotations.reading.values import is_blank
 from repo.annotations.reading.vote_codes import SKIP, VoteCodes, check_codes, code_text
 from repo.annotations.schema import VIRTUAL_ANNOTATOR, Text, encode_text, flip, pair_digest
 from repo.errors import UserError
@@ -34,6 +36,7 @@ DISPLAY = "displayed_first"
 """What the column that data.display names is called here."""
 KNOWN = tuple(dict.fromkeys((*PAIRED, *TRL, *OPTIONAL, *CONTENT)))
 _TEXTS = ("prompt", "response_a", "response_b", "chosen", "rejected", "context")
+_PROMPTS = tuple(name for name in CONTENT if name not in ("system", "tools"))
 _LAYOUTS = (
     "prompt, chosen, rejected (TRL); or prompt, response_a, response_b, preference; or MultiPref's text, completion_a, "
     "completion_b, normal_worker_annotations, expert_worker_annotations"
@@ -142,16 +145,28 @@ def _display(layout: Layout, settings: DataSettings) -> Literal["first", "unknow
 
 
 def _layout_of(loaded: LoadedFile) -> Layout:
-    if set(PAIRED) <= set(loaded.columns):
-        return "paired"
-    if set(TRL) <= set(loaded.columns):
-        return "trl"
+    responses = PAIRED[1:3] if set(PAIRED[1:]) <= set(loaded.columns) else TRL
+    missing = [name for name in responses if name not in loaded.columns]
+    if not missing and _has_prompt(loaded, responses[0]):
+        return "trl" if responses == TRL else "paired"
+    raise _no_layout(loaded)
+
+
+def _has_prompt(loaded: LoadedFile, response: str) -> bool:
+    """Tell whether a column holds the prompt, or the responses are conversations that begin with it."""
+    if set(_PROMPTS) & set(loaded.columns):
+        return True
+    first = next((row[response] for row in loaded.rows if not is_blank(row.get(response))), None)
+    return not isinstance(first, str) or is_dialogue(first)
+
+
+def _no_layout(loaded: LoadedFile) -> UserError:
     trl = sum(name in loaded.columns for name in TRL) > sum(name in loaded.columns for name in PAIRED[1:])
     missing = [name for name in (("prompt", *TRL) if trl else PAIRED) if name not in loaded.columns]
     found = suggest(missing, loaded.columns, KNOWN)
     example = ", ".join(f"{name}: {column}" for name, column in found.items())
     certain = "" if UNKNOWN not in found.values() else f", with the file's names for {UNKNOWN}"
-    raise UserError(
+    return UserError(
         f"{loaded.name}: columns {names_of(loaded)} fit no layout: {', '.join(missing)} missing\n"
         f"  accepted: {_LAYOUTS}",
         f"rename them, or map them in the configuration{certain}: data: {{columns: {{{example}}}}}",

@@ -6,6 +6,7 @@ import datasets
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from readings import PAIRED, TRL
 
 from repo.annotations.reading.layouts import canonical_row
 from repo.annotations.reading.reader import read_annotations
@@ -285,7 +286,7 @@ def test_other_texts_are_no_dialogues(text):
 @pytest.mark.parametrize("gold", ["yes", [reply("yes")], {"from": "gpt", "value": "yes"}, [user("q"), reply("yes")]])
 def test_gold_may_be_the_reply_or_the_conversation(gold):
     row = {"prompt": "q", "chosen": [reply("yes")], "rejected": [reply("no")], "gold": gold}
-    read = canonical_row(row, "trl", "f", 1)
+    read = canonical_row(row, TRL, "f", 1)
     assert json.loads(read[f"response_{read['gold']}"]) == [reply("yes")]
 
 
@@ -327,6 +328,6 @@ def test_neither_the_order_of_keys_nor_that_of_the_responses_changes_a_compariso
     row = {"prompt": [user("q")], "response_a": [reply("x"), *first], "response_b": [reply("x"), *second]}
     row["preference"] = "tie"
     other = data.draw(shuffled(row | {"response_a": row["response_b"], "response_b": row["response_a"]}))
-    one, same = (canonical_row(each, "paired", "f", 1) for each in (row, other))
+    one, same = (canonical_row(each, PAIRED, "f", 1) for each in (row, other))
     names = ["comparison_id", "prompt", "response_a", "response_b", "messages"]
     assert [one[name] for name in names] == [same[name] for name in names]

@@ -3,16 +3,15 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from readings import PAIRED
 
-from repo.annotations.reading.layouts import Reading, canonical_row
+from repo.annotations.reading.layouts import canonical_row
 from repo.annotations.reading.reader import read_annotations
-from repo.annotations.reading.vote_codes import VoteCodes
 from repo.annotations.schema import COLUMNS, VIRTUAL_ANNOTATOR, flip, pair_digest
 from repo.errors import UserError
 from repo.settings import DataSettings
 
 SETTINGS = DataSettings()
-AS_LISTED = Reading("paired", {}, [], VoteCodes.of(SETTINGS), "first")
 USER, ASSISTANT = {"role": "user", "content": "q"}, {"role": "assistant", "content": "x"}
 OTHER = {"role": "assistant", "content": "y"}
 
@@ -97,7 +96,7 @@ def test_swapping_the_two_responses_changes_only_what_stood_first(prompt, first,
         "preference": flip(preference),
         "gold": gold and flip(gold),
     }
-    one, other = (canonical_row(each, AS_LISTED, "f", 1) for each in (row, swapped))
+    one, other = (canonical_row(each, PAIRED, "f", 1) for each in (row, swapped))
     if first == second:
         return
     for column in ("shown_first", "listed_first"):
@@ -132,8 +131,8 @@ def test_every_missing_text_is_a_reason(write, vote):
 
 
 def test_a_conversation_without_prompt_must_share_a_turn(write):
-    rows = [{"chosen": "text", "rejected": "texts"}]
-    assert "no prompt column" in read(write, rows).rejected[0].reasons[0]
+    with pytest.raises(UserError, match="fit no layout: prompt missing"):
+        read(write, [{"chosen": "text", "rejected": "texts"}])
     rows = [{"chosen": [USER, ASSISTANT], "rejected": [OTHER]}]
     assert "share no leading turn" in read(write, rows).rejected[0].reasons[0]
 
