@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from repo.annotations.reading.ids import id_text
 from repo.errors import UserError
 
 
@@ -221,13 +222,17 @@ class ReliabilitySettings(Section):
     @field_validator("pinned", mode="before")
     @classmethod
     def _ids_are_text(cls, pinned: Any) -> Any:
-        """Ids are read as text from annotations, so a number in YAML means the text of that number."""
+        """Ids are spelled as those of the annotations: a number in YAML means the text of that number."""
         if not isinstance(pinned, dict):
             return pinned
-        return {
-            str(name) if isinstance(name, int) and not isinstance(name, bool) else name: eta
-            for name, eta in pinned.items()
-        }
+        named: dict[Any, Any] = {}
+        for name, eta in pinned.items():
+            spelled = name if isinstance(name, bool) else id_text(name)
+            if spelled == "":
+                raise ValueError(f"{name!r} is no annotator id: files write it where an id is missing")
+            if named.setdefault(spelled, eta) != eta:
+                raise ValueError(f"{spelled!r} has two values, {named[spelled]} and {eta}: {name!r} is the same id")
+        return named
 
     @property
     def calibrated(self) -> bool:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from repo.annotations.quarantine import QuarantinedRow
+from repo.annotations.reading.ids import case_notes, id_text
 from repo.annotations.reading.loading import LoadedFile, load
 from repo.annotations.reading.pseudonyms import pseudonym_key, pseudonymise
 from repo.annotations.reading.reader import ReadResult, read_annotations
 from repo.annotations.reading.rows import Row
 from repo.annotations.reading.side_files import TASK, one_column, value_text
 from repo.annotations.reading.sources import expand_sources
-from repo.annotations.reading.texts import scalar_text
 from repo.annotations.schema import empty_table
 from repo.errors import UserError
 from repo.settings import DataSettings
@@ -107,13 +107,15 @@ def _labels(files: list[LoadedFile], settings: DataSettings, key: bytes | None) 
     complete: list[Row] = []
     raw: list[Row] = []
     rejected: list[QuarantinedRow] = []
+    people: set[str] = set()
     for loaded in files:
         names = _columns(loaded, settings)
-        workers = pd.Series([scalar_text(row.get(names["worker"])) for row in loaded.rows], dtype="str")
+        workers = pd.Series([id_text(row.get(names["worker"])) for row in loaded.rows], dtype="str")
+        people.update(workers.unique())
         if key is not None:
             workers = pseudonymise(workers, key)
         for line, row, worker in zip(loaded.lines, loaded.rows, workers, strict=True):
-            task, label = scalar_text(row.get(names["task"])), value_text(row.get(names["label"]))
+            task, label = id_text(row.get(names["task"])), value_text(row.get(names["label"]))
             found = {"task": task, "worker": worker, "label": label}
             as_read = {names[name]: value for name, value in found.items()}
             reasons = [f"{name} is missing" for name, value in as_read.items() if not value]
@@ -123,7 +125,8 @@ def _labels(files: list[LoadedFile], settings: DataSettings, key: bytes | None) 
                 complete.append({"file": loaded.name, "line": line, **found})
                 raw.append(as_read)
     table = pd.DataFrame(complete, columns=["file", "line", "task", "worker", "label"])
-    return _Labels(table, raw, rejected, [note for loaded in files for note in loaded.notes])
+    notes = [note for loaded in files for note in loaded.notes]
+    return _Labels(table, raw, rejected, [*notes, *case_notes(people, secret=key is not None)])
 
 
 def _columns(loaded: LoadedFile, settings: DataSettings) -> dict[str, str]:

@@ -15,6 +15,7 @@ from repo.annotations.reading.columns import (
     with_content,
 )
 from repo.annotations.reading.dialogues import is_dialogue
+from repo.annotations.reading.ids import id_text
 from repo.annotations.reading.loading import LoadedFile
 from repo.annotations.reading.multipref import READ as MULTIPREF
 from repo.annotations.reading.multipref import is_multipref, unfold
@@ -111,7 +112,7 @@ def canonical_row(row: Row, reading: Reading, file: str, line: int) -> dict[str,
     swapped = text_digest(first) > text_digest(second)
     turn = flip if swapped else str
     return {
-        "comparison_id": scalar_text(row.get("comparison_id")) or pair_digest(prompt, first, second),
+        "comparison_id": id_text(row.get("comparison_id")) or pair_digest(prompt, first, second),
         "prompt": prompt,
         "response_a": second if swapped else first,
         "response_b": first if swapped else second,
@@ -122,7 +123,7 @@ def canonical_row(row: Row, reading: Reading, file: str, line: int) -> dict[str,
         "shown_first": turn(_shown_first(row, reading)),
         "listed_first": turn("a") if reading.layout == "paired" else "",
         "weight": 1.0,
-        "created_at": scalar_text(row.get("created_at")),
+        "created_at": id_text(row.get("created_at")),
         "file": file,
         "line": line,
     }

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from repo.annotations.quarantine import QuarantinedRow
+from repo.annotations.reading.ids import case_notes, id_text
 from repo.annotations.reading.layouts import Reading, canonical_row, recognise
 from repo.annotations.reading.loading import LoadedFile, load
 from repo.annotations.reading.pseudonyms import pseudonym_key, pseudonymise
 from repo.annotations.reading.rows import Row, Rows, in_chunks
 from repo.annotations.reading.sources import expand_sources
-from repo.annotations.reading.texts import BadRowError, scalar_text
+from repo.annotations.reading.texts import BadRowError
 from repo.annotations.schema import empty_table
 from repo.settings import DataSettings
 
@@ -57,20 +58,25 @@ def read_annotations(source: str, settings: DataSettings) -> ReadResult:
     rejected: list[QuarantinedRow] = []
     notes: list[str] = []
     files: dict[str, Reading] = {}
+    people: set[str] = set()
     for name in expand_sources(source):
         loaded, reading = recognise(load(name), settings)
         files[loaded.name] = reading
-        loaded = _with_annotators(loaded, key)
+        loaded = _with_annotators(loaded, key, people)
         notes.extend(loaded.notes)
         for part in _convert(loaded, reading):
             tables.append(part.annotations)
             raw.append(part.raw)
             rejected.extend(part.rejected)
+    notes.extend(case_notes(people, secret=key is not None))
     return ReadResult(pd.concat(tables, ignore_index=True), raw, rejected, notes, files)
 
 
-def _with_annotators(loaded: LoadedFile, key: bytes | None) -> LoadedFile:
-    """Turn annotator ids into text, and into pseudonyms where there is a key, before anything is kept."""
+def _with_annotators(loaded: LoadedFile, key: bytes | None, people: set[str]) -> LoadedFile:
+    """Turn annotator ids into text, and into pseudonyms where there is a key, before anything is kept.
+
+    The ids as people wrote them are added to `people`.
+    """
     if "annotator_id" not in loaded.columns:
         note = (
             f"{loaded.name}: no annotator ids: all votes count as one annotator's, and a repeated vote as another vote"
@@ -78,7 +84,8 @@ def _with_annotators(loaded: LoadedFile, key: bytes | None) -> LoadedFile:
         return replace(loaded, notes=[*loaded.notes, note])
 
     def named(rows: list[Row]) -> list[Row]:
-        ids = pd.Series([scalar_text(row["annotator_id"]) for row in rows], dtype="str")
+        ids = pd.Series([id_text(row["annotator_id"]) for row in rows], dtype="str")
+        people.update(ids.unique())
         if key is not None:
             ids = pseudonymise(ids, key)
         return [{**row, "annotator_id": name} for row, name in zip(rows, ids, strict=True)]

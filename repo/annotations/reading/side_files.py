@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from repo.annotations.reading.ids import id_text
 from repo.annotations.reading.loading import LoadedFile, load
 from repo.annotations.reading.sources import expand_sources
 from repo.annotations.reading.texts import scalar_text
@@ -56,7 +57,7 @@ def ids_of(loaded: LoadedFile, column: str) -> list[str]:
     Raises:
         UserError: a row names none.
     """
-    ids = [scalar_text(row.get(column)) for row in loaded.rows]
+    ids = [id_text(row.get(column)) for row in loaded.rows]
     for line, name in zip(loaded.lines, ids, strict=True):
         if not name:
             raise UserError(f"{loaded.name}, line {line}: {column} is missing", "give every row one, or delete the row")

@@ -1,0 +1,53 @@
+"""One spelling of an id, whichever file format wrote it. Imports nothing heavy: the settings use it too."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+MISSING = frozenset(
+    {"nan", "NaN", "NAN", "None", "null", "Null", "NULL", "<NA>", "NaT", "NA", "N/A", "n/a", "#N/A"}
+)  # fmt: skip
+"""What numpy, pandas, Python, JSON, SQL, R and spreadsheets write where there is nothing; in these spellings only."""
+
+_WHOLE = re.compile(r"(-?[0-9]+)\.0+")
+_MOST_NAMED = 5
+
+
+def id_text(value: Any) -> str:
+    """Return an id or a date as text, '' where it is missing.
+
+    Surrounding blanks go, and so does the '.0' of a whole number that a table with gaps keeps as 7.0; nothing else is
+    changed: 7, 7.0 and ' 7.0 ' are '7', while '007', '7.50' and '1e3' stay.
+    """
+    text = "" if value is None else str(value).strip()
+    if isinstance(value, float | Decimal) and (number := Decimal(text)).is_finite() and number == int(number):
+        return str(int(number))  # also of 1e+16, as Python writes a large float
+    if whole := _WHOLE.fullmatch(text):
+        return whole[1]
+    return "" if text in MISSING else text
+
+
+def case_notes(ids: Iterable[str], secret: bool) -> list[str]:
+    """Return a note on annotator ids that differ in nothing but case, or none where there are no such ids.
+
+    Args:
+        ids: all annotator ids, as people wrote them.
+        secret: whether ids are kept back: then the note names none.
+    """
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for name in ids:
+        spellings[name.casefold()].add(name)
+    alike = sorted(sorted(names) for names in spellings.values() if len(names) > 1)
+    if not alike:
+        return []
+    if secret:
+        return [f"{sum(map(len, alike))} annotator ids are equal to another but for case; each counts as a person"]
+    named = [f"{' and '.join(map(repr, names))} count as {_number(len(names))} people" for names in alike[:_MOST_NAMED]]
+    more = f"; and {len(alike) - _MOST_NAMED} more" if len(alike) > _MOST_NAMED else ""
+    return [f"annotator ids equal but for case: {'; '.join(named)}{more}"]
+
+
+def _number(count: int) -> str:
+    return "two" if count == 2 else str(count)
