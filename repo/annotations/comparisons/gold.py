@@ -26,7 +26,7 @@ def read_gold(source: str, table: pd.DataFrame, names: pd.DataFrame) -> tuple["p
     """
     loaded = load_one(source, "--gold")
     key, column = one_column(loaded, ID, _LAYOUT), one_column(loaded, ANSWER, _LAYOUT)
-    ids = ids_of(loaded, key)
+    ids = ids_of(loaded, key, table)
     answers = [value_text(row.get(column)) for row in loaded.rows]
     single = single_values(loaded, ids, answers, column)
     known = names[names.index.isin(table["comparison_id"])]

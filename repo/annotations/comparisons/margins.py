@@ -68,7 +68,7 @@ def _of_comparisons(
         if column in loaded.columns:
             problem = f"{loaded.name}: has {column} beside margin: is the margin the comparison's or the label's?"
             raise UserError(problem, f"leave only the columns that say so: {_LAYOUT}")
-    ids = ids_of(loaded, one_column(loaded, ID, _LAYOUT))
+    ids = ids_of(loaded, one_column(loaded, ID, _LAYOUT), table)
     given = pd.Series(single_values(loaded, ids, _numbers(loaded), "margin"), dtype=float)
     signs = names["sign"].reindex(given.index)
     present = set(table["comparison_id"])
@@ -96,7 +96,7 @@ def _of_lines(loaded: LoadedFile, table: pd.DataFrame) -> tuple["pd.DataFrame", 
 
 def _of_labels(loaded: LoadedFile, table: pd.DataFrame) -> tuple["pd.DataFrame", list[str]]:
     """Return comparison_id and log-odds of response a for each label of a training's record."""
-    ids = ids_of(loaded, "comparison_id")
+    ids = ids_of(loaded, "comparison_id", table)
     margin = np.array(_numbers(loaded)) * _signs(pd.Series([row["preference"] for row in loaded.rows], dtype="str"))
     present = set(table["comparison_id"])
     by_label = pd.DataFrame({"comparison_id": ids, "margin": margin})

@@ -13,6 +13,7 @@ MISSING = frozenset(
 
 _WHOLE = re.compile(r"(-?[0-9]+)\.0+")
 _MOST_NAMED = 5
+_IN = " in "
 
 
 def id_text(value: Any) -> str:
@@ -51,3 +52,37 @@ def case_notes(ids: Iterable[str], secret: bool) -> list[str]:
 
 def _number(count: int) -> str:
     return "two" if count == 2 else str(count)
+
+
+def file_labels(files: Iterable[str]) -> dict[str, str]:
+    """Return file → its path without the folders that all files share, whatever their order."""
+    parts = {name: name.split("/") for name in files}
+    shortest = min((len(path) for path in parts.values()), default=1)
+    shared = 0
+    while shared < shortest - 1 and len({path[shared] for path in parts.values()}) == 1:
+        shared += 1
+    return {name: "/".join(path[shared:]) for name, path in parts.items()}
+
+
+def id_in_file(name: str, label: str) -> str:
+    """Return the comparison id that stands for `name` where every file numbers its own comparisons."""
+    return f"{name}{_IN}{label}"
+
+
+def ids_in_files(ids: Iterable[str], files: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Undo id_in_file: return each such id as its files have it → file → the id that it got.
+
+    Args:
+        ids: the comparison id of each row of a canonical table.
+        files: each row's file.
+    """
+    rows = {(full, file) for full, file in zip(ids, files, strict=True) if _IN in full}
+    paths = [file.split("/") for _, file in rows]
+    labels = {"/".join(path[start:]) for path in paths for start in range(len(path))}
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for full, file in sorted(rows):
+        parts = full.split(_IN)
+        for cut in range(1, len(parts)):
+            if _IN.join(parts[cut:]) in labels:
+                found[_IN.join(parts[:cut])][file] = full
+    return found

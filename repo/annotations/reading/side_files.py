@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from repo.annotations.reading.ids import id_text
+from repo.annotations.reading.ids import id_text, ids_in_files
 from repo.annotations.reading.loading import LoadedFile, load
 from repo.annotations.reading.sources import expand_sources
 from repo.annotations.reading.texts import scalar_text
@@ -51,17 +51,39 @@ def value_text(value: Any) -> str:
     return scalar_text(value).strip()
 
 
-def ids_of(loaded: LoadedFile, column: str) -> list[str]:
-    """Return the comparison that each row names.
+def ids_of(loaded: LoadedFile, column: str, table: pd.DataFrame) -> list[str]:
+    """Return the comparison of the canonical table that each row names.
+
+    Where the annotation files number their own comparisons, an id says which one together with a column `file`.
 
     Raises:
-        UserError: a row names none.
+        UserError: a row names none, or it names several.
     """
     ids = [id_text(row.get(column)) for row in loaded.rows]
     for line, name in zip(loaded.lines, ids, strict=True):
         if not name:
             raise UserError(f"{loaded.name}, line {line}: {column} is missing", "give every row one, or delete the row")
-    return ids
+    known = set(table["comparison_id"])
+    several = ids_in_files(table["comparison_id"], table["file"])
+    if not several:
+        return ids
+    files = [value_text(row.get("file")) for row in loaded.rows]
+    return [
+        name
+        if name in known or name not in several
+        else _id_in(f"{loaded.name}, line {line}", name, file, several[name])
+        for line, name, file in zip(loaded.lines, ids, files, strict=True)
+    ]
+
+
+def _id_in(place: str, name: str, file: str, of_file: dict[str, str]) -> str:
+    """Return the id that a file's own number got; the file may be named without its folders."""
+    found = {full for known, full in of_file.items() if file and f"/{known}".endswith(f"/{file}")}
+    if len(found) == 1:
+        return found.pop()
+    problem = f"{place}: {name!r} is the id of a different comparison in different annotation files"
+    shown = ", ".join(map(repr, sorted(set(of_file.values()))[:3]))
+    raise UserError(problem, f"say which one in a column file, or name it as the annotations do: {shown}")
 
 
 def single_values(loaded: LoadedFile, keys: Sequence[Any], values: Sequence[Value], what: str) -> dict[Any, Value]:

@@ -1,7 +1,8 @@
 """The Great Expectations suites: what is expected of rows, of votes, of annotators and of comparisons.
 
-An expectation's `meta` says in words what it is about (`title`, `bound`, `advice`), how its observation reads
-(`unit`), and for rows the `reason` that goes to quarantine. Importing this module takes seconds: do it late.
+An expectation's `meta` says in words what it is about (`title`, `bound`), how its observation reads (`unit`), and what
+to do where it fails (`advice`); for rows it has the `reason` that goes to quarantine, and the advice is that reason's
+own remedy. Importing this module takes seconds: do it late.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
 from repo.annotations.schema import COLUMNS
-from repo.annotations.validation.measures import PREFERENCES
+from repo.annotations.validation.causes import ENOUGH, FEW_BAD
+from repo.annotations.validation.measures import PREFERENCES, REPLACED
 from repo.settings import ValidationSettings
 
 
@@ -39,58 +41,124 @@ def run(name: str, frame: pd.DataFrame, expectations: Sequence[Any], index: str 
 
 
 def row_expectations(settings: ValidationSettings) -> list[Any]:
-    """Return what is expected of every row of measure_rows; a row that fails goes to quarantine."""
+    """Return what is expected of every row of measure_rows on its own; a row that fails goes to quarantine."""
     longest, longest_id = settings.max_characters, settings.max_id_characters
 
-    def between(column: str, title: str, reason: str, low: int | None, high: int | None) -> Any:
+    def between(column: str, title: str, reason: str, advice: str, low: int | None, high: int | None) -> Any:
         bound = f"at most {high} characters" if high else "some text"
         return gxe.ExpectColumnValuesToBeBetween(
-            column=column, min_value=low, max_value=high, severity="warning", meta=_row(title, bound, reason)
+            column=column, min_value=low, max_value=high, severity="warning", meta=_row(title, bound, reason, advice)
         )
 
-    def null(column: str, title: str, reason: str) -> Any:
-        return gxe.ExpectColumnValuesToBeNull(column=column, severity="warning", meta=_row(title, "none", reason))
-
     too_long, id_too_long = f"is longer than {longest} characters", f"is longer than {longest_id} characters"
+    shorten = "shorten or delete these rows, or raise validation.max_characters"
+    other_id = "is data.columns.{} the right column? else shorten the ids, or raise validation.max_id_characters"
     return [
-        between("prompt_characters", "Every prompt holds text", "the prompt is empty", 1, None),
-        between("shorter_response_characters", "Every response holds text", "a response is empty", 1, None),
-        between("prompt_characters", "No prompt is too long", f"the prompt {too_long}", None, longest),
-        between("longer_response_characters", "No response is too long", f"a response {too_long}", None, longest),
+        between("prompt_characters", "Every prompt holds text", "the prompt is empty", _fill("prompt"), 1, None),
+        between(
+            "shorter_response_characters",
+            "Every response holds text",
+            "a response is empty",
+            _fill("response"),
+            1,
+            None,
+        ),
+        between("prompt_characters", "No prompt is too long", f"the prompt {too_long}", shorten, None, longest),
+        between(
+            "longer_response_characters", "No response is too long", f"a response {too_long}", shorten, None, longest
+        ),
         gxe.ExpectSelectColumnValuesToBeUniqueWithinRecord(
             column_list=["response_a_text", "response_b_text"],
             severity="warning",
-            meta=_row("The two responses differ", "different texts", "both responses are the same text"),
+            meta=_row(
+                "The two responses differ",
+                "different texts",
+                "both responses are the same text",
+                "delete these rows, there is nothing to choose between; where it is all of them, data.columns may name "
+                "the wrong columns",
+            ),
         ),
         gxe.ExpectColumnValuesToBeInSet(
             column="preference",
             value_set=list(PREFERENCES),
             severity="warning",
-            meta=_row("Every preference is known", "a, b or tie", "preference is {value}, not a, b or tie"),
+            meta=_row(
+                "Every preference is known",
+                "a, b or tie",
+                "preference is {value}, not a, b or tie",
+                "say in the configuration what each value means, data.values: {a: [...], b: [...], tie: [...], "
+                "skip: [...]}, or delete these rows",
+            ),
         ),
-        between("annotator_id_characters", "Every annotation has an annotator", "annotator_id is missing", 1, None),
         between(
-            "annotator_id_characters", "No annotator id is too long", f"annotator_id {id_too_long}", None, longest_id
+            "annotator_id_characters",
+            "Every annotation has an annotator",
+            "annotator_id is missing",
+            "give each row the id of who judged, or delete these rows",
+            1,
+            None,
         ),
         between(
-            "comparison_id_characters", "No comparison id is too long", f"comparison_id {id_too_long}", None, longest_id
+            "annotator_id_characters",
+            "No annotator id is too long",
+            f"annotator_id {id_too_long}",
+            other_id.format("annotator_id"),
+            None,
+            longest_id,
         ),
-        null("repeats_row", "No vote is given twice", "the same vote stands at {place}"),
-        null(
-            "contradicts_row",
-            "No annotator contradicts themselves",
-            "the same annotator voted otherwise on this comparison at {place}",
+        between(
+            "comparison_id_characters",
+            "No comparison id is too long",
+            f"comparison_id {id_too_long}",
+            other_id.format("comparison_id"),
+            None,
+            longest_id,
         ),
-        null(
+    ]
+
+
+def id_expectations() -> list[Any]:
+    """Return what is expected of comparison ids (measure_ids); a row that fails goes to quarantine."""
+    return [
+        _null(
             "differs_from_row",
             "A comparison id names one pair",
             "the same comparison_id names another prompt or pair of responses at {place}",
+            "give every pair of responses a comparison_id of its own, or leave the column out: then a comparison is "
+            "known by its texts",
+        )
+    ]
+
+
+def ballot_expectations() -> list[Any]:
+    """Return what is expected of a person's votes on a pair (measure_ballots); a row that fails goes to quarantine."""
+    return [
+        _null(
+            "repeats_row",
+            "No vote is given twice",
+            "the same vote stands at {place}",
+            "delete the copies; is a file read twice, or does one annotator_id stand for several people?",
+        ),
+        _null(
+            "contradicts_row",
+            "No annotator contradicts themselves",
+            "the same annotator voted otherwise on this comparison at {place}; times in created_at would tell which "
+            "vote is the later one",
+            "give the time of each vote in created_at, then the latest counts; does one annotator_id stand for several "
+            "people?",
+        ),
+        _null(
+            REPLACED,
+            "No vote is revised",
+            "replaced by the later vote at {place}",
+            "nothing: the latest vote counts, by created_at",
+            severity="info",
         ),
     ]
 
 
 def intake_expectations(settings: ValidationSettings) -> list[Any]:
-    """Return what is expected of all rows read (`quarantined`: 1 or 0)."""
+    """Return what is expected of all rows read (`quarantined`: 1 or 0; votes that their annotator revised are 0)."""
     most = settings.max_bad_rows
     return [
         gxe.ExpectColumnMeanToBeBetween(
@@ -98,7 +166,7 @@ def intake_expectations(settings: ValidationSettings) -> list[Any]:
             max_value=most,
             severity="critical",
             meta={
-                "title": "Few rows are bad",
+                "title": FEW_BAD,
                 "bound": f"at most {most:.1%} of rows in quarantine",
                 "unit": "{:.1%} of rows in quarantine",
                 "advice": "repair the rows in quarantine, or raise validation.max_bad_rows",
@@ -178,7 +246,7 @@ def comparison_expectations(settings: ValidationSettings) -> list[Any]:
             min_value=settings.min_comparisons,
             severity="critical",
             meta={
-                "title": "There are enough comparisons",
+                "title": ENOUGH,
                 "bound": f"at least {settings.min_comparisons} usable comparisons",
                 "unit": "{:.0f} usable comparisons",
                 "advice": "collect more annotations, or lower validation.min_comparisons",
@@ -214,6 +282,15 @@ def _position_balance(settings: ValidationSettings) -> Any:
     )
 
 
-def _row(title: str, bound: str, reason: str) -> dict[str, str]:
-    advice = "look at these rows in the quarantine file; they are left out"
+def _null(column: str, title: str, reason: str, advice: str, severity: str = "warning") -> Any:
+    return gxe.ExpectColumnValuesToBeNull(column=column, severity=severity, meta=_row(title, "none", reason, advice))
+
+
+def _fill(what: str) -> str:
+    return (
+        f"give these rows their {what}, or delete them; where it is all of them, data.columns may name the wrong column"
+    )
+
+
+def _row(title: str, bound: str, reason: str, advice: str) -> dict[str, str]:
     return {"title": title, "bound": bound, "unit": "{} of {} rows", "advice": advice, "reason": reason}

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from repo.annotations.quarantine import QuarantinedRow, plain
 from repo.annotations.reading.reader import ReadResult
 from repo.annotations.schema import COLUMNS
 from repo.annotations.validation import measures
+from repo.annotations.validation.causes import ENOUGH, FEW_BAD, Cause, of_rejected, of_result, the_one
+from repo.annotations.validation.numbering import number_apart
 from repo.errors import UserError
 from repo.files import text_digest, texts_digest, write_json, write_jsonl
 from repo.settings import Settings, ValidationSettings
@@ -56,7 +58,10 @@ class ValidationSummary:
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """The canonical table that later steps use, and everything that was found out about it."""
+    """The canonical table that later steps use, and everything that was found out about it.
+
+    `causes` are what rows are in quarantine for, `replaced` the number of those that their annotator revised.
+    """
 
     annotations: pd.DataFrame
     quarantine: list[QuarantinedRow]
@@ -64,6 +69,8 @@ class ValidationResult:
     summary: ValidationSummary
     notes: list[str]
     great_expectations: list[dict[str, Any]]
+    causes: list[Cause] = field(default_factory=list)
+    replaced: int = 0
 
     @property
     def passed(self) -> bool:
@@ -80,13 +87,30 @@ class ValidationResult:
         if not failures:
             return
         lines = [f"  {failed.title}: expected {failed.bound}, found {failed.observed}" for failed in failures]
+        cause = self._cause(failures)
         if self.quarantine:
-            lines.append(f"  {len(self.quarantine)} rows in quarantine, all of them in {QUARANTINE}; the first:")
-            lines.extend(f"    {row.place}: {'; '.join(row.reasons)}" for row in self.quarantine[:3])
+            lines.extend(self._in_quarantine(cause))
+        others = [failure.advice for failure in failures if cause is None or failure.title not in (FEW_BAD, ENOUGH)]
         raise UserError(
             "\n".join(["the annotations did not pass validation", *lines]),
-            "; ".join(failure.advice for failure in failures),
+            "; ".join([cause.remedy, *others] if cause else others),
         )
+
+    def _cause(self, failures: list[ExpectationOutcome]) -> Cause | None:
+        """Return the one reason for which rows are bad, where it is bad rows that make the batch fail."""
+        titles = {failure.title for failure in failures}
+        if FEW_BAD not in titles and self.summary.rows_kept:
+            return None
+        return the_one(self.causes, len(self.quarantine) - self.replaced)
+
+    def _in_quarantine(self, cause: Cause | None) -> list[str]:
+        head = f"  {len(self.quarantine)} rows in quarantine, all of them in {QUARANTINE}; "
+        if cause is None:
+            first = [f"{row.place}: {'; '.join(row.reasons)}" for row in self.quarantine[:3]]
+            return [f"{head}the first:", *(f"    {line}" for line in first)]
+        bad = len(self.quarantine) - self.replaced
+        number = f"all {bad}" if cause.rows == bad else f"{cause.rows} of {bad}"
+        return [f"{head}{number} for one reason: {cause.reason}; the first:", *(f"    {line}" for line in cause.first)]
 
     def _failures(self) -> list[ExpectationOutcome]:
         return [outcome for outcome in self.expectations if outcome.severity == "critical" and not outcome.passed]
@@ -99,23 +123,26 @@ def validate(source: ReadResult, settings: Settings) -> ValidationResult:
         source: what read_annotations returned.
         settings: `data.ties` and the bounds in `validation`.
     """
-    annotations = source.annotations.reset_index(drop=True)
-    quarantine, kept, results = _quarantine(source, annotations, settings.validation)
+    judged = _judge_rows(source, settings.validation)
+    annotations, kept, quarantine = judged.annotations, judged.kept, judged.quarantine
     # A table of texts is large: of the kept rows only what is counted is copied, and the usable ones once.
     votes = annotations.loc[kept, ["preference", "shown_first"]]
     usable = _settle_ties(annotations, kept, settings.data.ties)
-    results += _check_batch(source.rows_read, len(quarantine), votes, usable, settings.validation)
+    at_fault = len(quarantine) - judged.replaced
+    results = [*judged.results, *_check_batch(source.rows_read, at_fault, votes, usable, settings.validation)]
     outcomes = [_outcome(result) for result in results]
     if not _positions_known(votes):
         outcomes.append(
             ExpectationOutcome("Position does not decide", "info", True, "display positions are not known", "", "")
         )
     ties = int((votes["preference"] == "tie").sum())
-    notes = [*source.notes]
+    notes = [*source.notes, *judged.notes]
     if ties:
         notes.append(f"{ties} ties {'split' if settings.data.ties == 'split' else 'dropped'}")
     summary = _summarise(source.rows_read, len(votes), usable, ties)
-    return ValidationResult(usable, quarantine, outcomes, summary, notes, results)
+    return ValidationResult(
+        usable, quarantine, outcomes, summary, notes, results, causes=judged.causes, replaced=judged.replaced
+    )
 
 
 def save(result: ValidationResult, directory: Path) -> None:
@@ -141,24 +168,80 @@ def content_digest(annotations: pd.DataFrame) -> str:
     return texts_digest(digest.decode() for digest in digests)
 
 
-def _quarantine(
-    source: ReadResult, annotations: pd.DataFrame, settings: ValidationSettings
-) -> tuple[list[QuarantinedRow], NDArray[Any], list[dict[str, Any]]]:
-    """Let the row expectations decide; returns the bad rows, which are good, and Great Expectations' results."""
+@dataclass(frozen=True)
+class _Judged:
+    """What is left of the rows, and what was found out about each; `kept` tells the good rows of `annotations`."""
+
+    annotations: pd.DataFrame
+    kept: NDArray[Any]
+    quarantine: list[QuarantinedRow]
+    results: list[dict[str, Any]]
+    notes: list[str]
+    causes: list[Cause]
+    replaced: int
+
+
+def _judge_rows(source: ReadResult, settings: ValidationSettings) -> _Judged:
+    """Let the row expectations decide: each row on its own, then ids among the good rows, then votes among the rest."""
     from repo.annotations.validation import expectations
+
+    annotations = source.annotations.reset_index(drop=True)
+    kept = np.ones(len(annotations), dtype=bool)
+    results: list[dict[str, Any]] = []
+
+    def judge(name: str, measured: pd.DataFrame, expected: list[Any]) -> None:
+        found = expectations.run(name, measured, expected, index="row")
+        kept[[entry["row"] for result in found for entry in _unexpected(result)]] = False
+        results.extend(found)
 
     rows = measures.measure_rows(annotations)
     pa.default_memory_pool().release_unused()  # what measuring texts took; numpy cannot use it from there
-    results = expectations.run("rows", rows, expectations.row_expectations(settings), index="row")
+    pair = rows.pop("pair")
+    judge("rows", rows, expectations.row_expectations(settings))
+    del rows
+    judge("ids", measures.measure_ids(annotations, pair, kept), expectations.id_expectations())
+    annotations, notes = number_apart(annotations, pair, kept)
+    judge("ballots", measures.measure_ballots(annotations, pair, kept), expectations.ballot_expectations())
+
+    bad = _bad_rows(source, annotations, results)
+    rejected = [QuarantinedRow(row.file, row.line, row.reasons, plain(row.row)) for row in source.rejected]
+    found = [cause for result in results if (cause := of_result(result, bad.__getitem__))]
+    replaced = sum(len(_unexpected(each)) for each in results if _column(each) == measures.REPLACED)
+    if replaced:
+        notes.append(
+            f"{replaced:,} votes replaced by later votes of the same annotator; they are in quarantine, and do not "
+            "count as bad rows"
+        )
+    return _Judged(
+        annotations=annotations,
+        kept=kept,
+        quarantine=sorted([*rejected, *bad.values()], key=lambda row: (row.file, row.line)),
+        results=results,
+        notes=notes,
+        causes=[*of_rejected(rejected), *found],
+        replaced=replaced,
+    )
+
+
+def _bad_rows(
+    source: ReadResult, annotations: pd.DataFrame, results: list[dict[str, Any]]
+) -> dict[int, QuarantinedRow]:
     files, lines = annotations["file"].array, annotations["line"].array
     reasons = _reasons(results, lambda row: f"{files[row]}, line {lines[row]}")
-    raw = {row: plain(source.raw[row]) for row in sorted(reasons)}  # in their order, for they are kept packed
-    bad = [QuarantinedRow(files[row], int(lines[row]), found, raw[row]) for row, found in reasons.items()]
-    rejected = [QuarantinedRow(row.file, row.line, row.reasons, plain(row.row)) for row in source.rejected]
-    quarantine = sorted([*rejected, *bad], key=lambda row: (row.file, row.line))
-    kept = np.ones(len(annotations), dtype=bool)
-    kept[list(reasons)] = False
-    return quarantine, kept, results
+    # In the rows' order, for the raw ones are kept packed.
+    return {
+        row: QuarantinedRow(files[row], int(lines[row]), reasons[row], plain(source.raw[row]))
+        for row in sorted(reasons)
+    }
+
+
+def _column(result: dict[str, Any]) -> Any:
+    return result["expectation_config"]["kwargs"].get("column")
+
+
+def _unexpected(result: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = result["result"].get("unexpected_index_list") or []
+    return found
 
 
 def _reasons(results: list[dict[str, Any]], place_of: Callable[[int], str]) -> dict[int, list[str]]:
@@ -166,11 +249,11 @@ def _reasons(results: list[dict[str, Any]], place_of: Callable[[int], str]) -> d
     reasons: dict[int, list[str]] = defaultdict(list)
     for result in results:
         template = result["expectation_config"]["meta"]["reason"]
-        column = result["expectation_config"]["kwargs"].get("column")
-        for entry in result["result"].get("unexpected_index_list") or []:
-            value = entry.get(column)
-            place = place_of(int(value)) if "{place}" in template else ""
-            reasons[entry["row"]].append(template.format(value=repr(str(value)[:40]), place=place))
+        column = _column(result)
+        for entry in _unexpected(result):
+            value = repr(str(entry.get(column))[:40])
+            place = place_of(int(entry[column])) if "{place}" in template else ""
+            reasons[entry["row"]].append(template.format(value=value, place=place))
     return reasons
 
 

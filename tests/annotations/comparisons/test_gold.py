@@ -16,6 +16,7 @@ TABLE = pd.DataFrame(
         "comparison_id": ["p", "p", "q", "r", "s"],
         "listed_first": ["a", "b", "b", "", ""],
         "preference": ["a", "a", "a", "a", "b"],
+        "file": "labels.csv",
     }
 )
 
