@@ -17,8 +17,10 @@ _AZURE = ("abfs://", "abfss://", "wasb://", "wasbs://")
 _QUERY = re.compile(
     # A page's route (#/experiments/1) is no secret. Where it is no web address, a question mark without '=' is a
     # glob's, and a hash belongs to the name.
-    rf"(?P<address>https?://[^{_END}?#,]*)(?P<mark>[?#])(?!/[^{_END}=,]*(?:[{_END},]|$))(?P<secret>[^{_END},]+)"
-    rf"|(?P<other>{_SCHEME}[^{_END}?#,]*)(?P<sign>[?#])(?P<pairs>[^{_END},]*=[^{_END},]*)",
+    # A comma ends it before a blank, the end or another URI only. What is asked of the hub (hf://) is no secret.
+    rf"(?P<address>https?://[^{_END}?#,]*)(?P<mark>[?#])(?!/[^{_END}=,]*(?:[{_END},]|$))"
+    rf"(?P<secret>(?:[^{_END},]|,(?![,{_END}]|$|{_SCHEME}))+)"
+    rf"|(?P<other>(?<![A-Za-z0-9+.-])(?!hf://){_SCHEME}[^{_END}?#,]*)(?P<sign>[?#])(?P<pairs>[^{_END},]*=[^{_END},]*)",
     re.IGNORECASE,
 )
 _SHORTEST = 4

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
@@ -9,26 +10,50 @@ from repo.annotations.reading.rows import Row
 from repo.errors import UserError
 
 Numbered: TypeAlias = Iterator[tuple[int, Row]]
+DEEPEST = 100
+"""Lists and objects inside one another that are read; no table needs more, and every step handles as many."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_BLANK = re.compile(r"[ \t\n\r]*")
 _REMEDY = "write one JSON object a line (JSONL), or one array of objects"
+_TOO_DEEP = f"nested more than {DEEPEST} deep"
+
+
+class JsonError(ValueError):
+    """A JSON value that cannot be read; its message says why, `place` where in the text, if that is known."""
+
+    def __init__(self, problem: str, place: int | None = None) -> None:
+        self.place = place
+        super().__init__(problem)
+
+
+def parse(text: str) -> Any:
+    """Parse one JSON value.
+
+    Raises:
+        JsonError: it is not valid, names a key twice, or holds a number or nesting that nothing else could handle.
+    """
+    value, end = _value(text, 0)
+    if end < len(text):
+        raise _invalid(json.JSONDecodeError("Extra data", text, end))
+    return value
 
 
 def parse_lines(name: str, texts: Iterable[str]) -> Numbered:
     """Parse a file's lines as they come, blank ones left out; yields their 1-based numbers and their objects.
 
     Raises:
-        UserError: a line is not valid JSON or no object, or the whole file is one JSON value over several lines.
+        UserError: a line cannot be read or is no object, or the whole file is one JSON value over several lines.
     """
     remaining, first = iter(texts), True
     for number, text in enumerate(remaining, start=1):
         if not text.strip():
             continue
         try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            if first and _is_json("\n".join([text, *remaining])):
+            row = parse(text)
+        except JsonError as error:
+            if first and _is_json("".join([text, *remaining])):
                 raise UserError(f"{name}: neither JSON lines nor a JSON array", _REMEDY) from None
-            raise UserError(f"{name}, line {number}: {_describe(error)}", "repair or delete that line") from None
+            raise UserError(f"{name}, line {number}: {error}", "repair or delete that line") from None
         yield number, _object(row, f"{name}, line {number}")
         first = False
 
@@ -37,18 +62,31 @@ def parse_array(name: str, text: str) -> Numbered:
     """Parse one array of objects; yields their 1-based record numbers and the objects.
 
     Raises:
-        UserError: it is not valid JSON, or holds something that is no object.
+        UserError: it cannot be read, holds something that is no object, or is followed by something.
     """
+    place = _after_blanks(text, _after_blanks(text, 0) + 1)
+    number = 0
     try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
+        while number or text[place : place + 1] != "]":
+            value, end = _value(text, place)
+            number += 1
+            yield number, _object(value, f"{name}, record {number}")
+            if text[end : end + 1] == "]":
+                place = end
+                break
+            if text[end : end + 1] != ",":
+                raise _invalid(json.JSONDecodeError("Expecting ',' delimiter", text, end))
+            place = _after_blanks(text, end + 1)
+    except JsonError as error:
         remedy = "repair the array at that place; is the file complete?"
-        raise UserError(f"{name}, line {error.lineno}: {_describe(error)}", remedy) from None
-    for number, value in enumerate(values, start=1):
-        yield number, _object(value, f"{name}, record {number}")
+        line = _line(text, place if error.place is None else error.place)
+        raise UserError(f"{name}, line {line}: {error}", remedy) from None
+    rest = _after_blanks(text, place + 1)
+    if rest < len(text):
+        raise UserError(f"{name}, line {_line(text, rest)}: something follows the array", _REMEDY)
 
 
-def without_lone_surrogates(row: Row) -> tuple[Row, int]:
+def without_lone_surrogates(row: Any) -> tuple[Any, int]:
     """Replace what no UTF-8 file can hold (JSON can, as an escape); returns the row and how many were replaced."""
     replaced = 0
 
@@ -72,15 +110,59 @@ def _object(value: Any, place: str) -> Row:
     return value
 
 
+def _value(text: str, place: int) -> tuple[Any, int]:
+    """Parse the value that begins at a place or behind its blanks; returns it and where the next thing begins."""
+    try:
+        value, end = _DECODER.raw_decode(text, _after_blanks(text, place))
+    except json.JSONDecodeError as error:
+        raise _invalid(error) from None
+    except RecursionError:
+        raise JsonError(_TOO_DEEP) from None
+    except JsonError:
+        raise
+    except ValueError:  # int's own limit: more digits take quadratic time
+        raise JsonError("holds a number of thousands of digits") from None
+    if _is_deeper(value, DEEPEST):
+        raise JsonError(_TOO_DEEP)
+    return value, _after_blanks(text, end)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise JsonError(f"the key {twice[:80]!r} occurs twice in one object")
+    return row
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, (list, dict)):
+        return False
+    items = value if isinstance(value, list) else value.values()
+    return not levels or any(_is_deeper(item, levels - 1) for item in items)
+
+
+def _after_blanks(text: str, place: int) -> int:
+    found = _BLANK.match(text, place)
+    return found.end() if found else place
+
+
+def _line(text: str, place: int) -> int:
+    return text.count("\n", 0, place) + 1
+
+
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
-    except json.JSONDecodeError:
+        parse(text)
+    except JsonError:
         return False
     return True
 
 
-def _describe(error: json.JSONDecodeError) -> str:
+def _invalid(error: json.JSONDecodeError) -> JsonError:
     cut = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated")
     problem = f"not valid JSON ({error.msg.removesuffix(' starting at')} at character {error.colno})"
-    return f"{problem}; it looks cut off" if cut else problem
+    return JsonError(f"{problem}; it looks cut off" if cut else problem, error.pos)

@@ -1,13 +1,13 @@
-"""One file, saved dataset or hub id → its rows and their line numbers, through the `datasets` library.
+"""One file, saved dataset or hub id → its rows and their line numbers.
 
-Knows nothing of what the columns mean. JSON comes through the `text` loader and is parsed here: the library's own JSON
-loader guesses types (long ids become floats, dates become timestamps, half a surrogate pair loses the whole file).
+Knows nothing of what the columns mean. The `datasets` library reads its own folders and the hub only: its CSV and JSON
+loaders guess (long ids become floats, dates become timestamps, half a surrogate pair loses the whole file, fields
+shift into other columns).
 """
 
-import csv
-import sys
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,19 @@ from typing import Any
 
 import datasets
 import fsspec
+from pyarrow import parquet
 
-from repo.annotations.reading.json_rows import parse_array, parse_lines, without_lone_surrogates
+from repo.annotations.reading.compression import unpack
+from repo.annotations.reading.csv_tables import read_csv
+from repo.annotations.reading.encodings import open_text
+from repo.annotations.reading.json_cells import pack
+from repo.annotations.reading.json_rows import Numbered, parse_array, parse_lines, without_lone_surrogates
 from repo.annotations.reading.rows import CHUNK, Row, Rows
-from repo.annotations.reading.sources import HUB, SUFFIXES, format_of, is_saved_dataset
+from repo.annotations.reading.sources import HUB, SUFFIXES, driver_remedy, format_of, hub_parts, is_saved_dataset
 from repo.errors import UserError
 from repo.uris import file_part, public_name, without_secrets
+
+_PARQUET = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -57,55 +64,50 @@ def load(address: str) -> LoadedFile:
 
 
 def _load_file(name: str, address: str) -> LoadedFile:
-    """Load a file by way of a temporary folder: nothing stale is read and nothing is left behind."""
-    suffix = format_of(address)
-    if not suffix:
-        raise UserError(f"{name}: unknown file format", f"give a file that ends in {', '.join(SUFFIXES)}")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"annotations{suffix}"
-        _fetch(address, path)
+        path, file_name = unpack(name, file_part(address), _local(address, Path(folder)), Path(folder))
+        suffix = ".parquet" if _is_parquet(path) else format_of(file_name)
+        if suffix not in SUFFIXES:
+            raise UserError(f"{name}: unknown file format", f"give a file that ends in {', '.join(SUFFIXES)}")
         if not path.stat().st_size:
             raise UserError(f"{name}: the file is empty", "give a file with at least one annotation")
         if suffix == ".parquet":
             return _load_parquet(name, path)
-        _check_utf8(name, path)
-        return _load_csv(name, path) if suffix == ".csv" else _load_json(name, path)
+        if suffix in (".csv", ".tsv"):
+            return _load_csv(name, path, "\t" if suffix == ".tsv" else ",")
+        return _load_json(name, path)
 
 
-def _fetch(address: str, path: Path) -> None:
-    """Copy (and decompress) a local or remote file to a path."""
+def _local(address: str, folder: Path) -> Path:
+    """Return where a file lies on this machine: a remote one is fetched into the folder."""
+    path = folder / "fetched" if "://" in address else Path(address)
     try:
-        compression = fsspec.utils.infer_compression(file_part(address))
-        with fsspec.open(address, "rb", compression=compression) as source, path.open("wb") as target:
-            while chunk := source.read(1 << 24):
-                target.write(chunk)
-    except Exception as error:  # every storage service and compression raises its own kinds
+        if "://" in address:
+            with fsspec.open(address, "rb") as source, path.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 24)
+        path.open("rb").close()
+    except Exception as error:  # every storage service raises its own kinds
         problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        remedy = "check the path and your access to it"
+        remedy = driver_remedy(address, error) or "check the path and your access to it"
         raise UserError(f"{address}: cannot be read: {without_secrets(problem, address)}", remedy) from error
+    return path
 
 
-def _check_utf8(name: str, path: Path) -> None:
+def _is_parquet(path: Path) -> bool:
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                remedy = f"convert it, for example: iconv -f latin1 -t utf-8 {name}"
-                raise UserError(f"{name}, line {number}: not UTF-8 (byte {error.start + 1})", remedy) from None
+        size = file.seek(0, 2)
+        file.seek(0)
+        head = file.read(len(_PARQUET))
+        file.seek(max(0, size - len(_PARQUET)))
+        return head == _PARQUET == file.read()
 
 
 def _load_json(name: str, path: Path) -> LoadedFile:
-    with path.open(encoding="utf-8-sig") as file:
-        is_array = next((line.lstrip()[0] for line in file if line.strip()), "") == "["
-    unit = "document" if is_array else "line"
-    texts = _texts(_read(datasets.IterableDataset.from_text, path, encoding="utf-8-sig", sample_by=unit))
-    parsed = parse_array(name, next(texts)) if is_array else parse_lines(name, texts)
     columns: dict[str, None] = {}
     lines: list[int] = []
     replaced = 0
 
-    def rows() -> Iterator[Row]:
+    def rows(parsed: Numbered) -> Iterator[Row]:
         nonlocal replaced
         for line, parsed_row in parsed:
             row, found = without_lone_surrogates(parsed_row)
@@ -114,56 +116,24 @@ def _load_json(name: str, path: Path) -> LoadedFile:
             lines.append(line)
             yield row
 
-    packed = Rows.of(rows())
+    with open_text(name, path) as file:
+        is_array = next((line.lstrip()[0] for line in file if line.strip()), "") == "["
+        file.seek(0)
+        packed = Rows.of(rows(parse_array(name, file.read()) if is_array else parse_lines(name, file)))
     notes = [f"{name}: {replaced} halves of surrogate pairs were replaced by U+FFFD"] if replaced else []
     return LoadedFile(name, list(columns), packed, lines, notes)
 
 
-def _texts(table: Any) -> Iterator[str]:
-    for batch in _batches(table):
-        yield from batch["text"].to_pylist()
-
-
-def _load_csv(name: str, path: Path) -> LoadedFile:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        records = _record_starts(name, file)
-        _, header = next(records, (1, []))
-        lines = [line for line, _ in records]
-    columns = [name or f"Unnamed: {place}" for place, name in enumerate(header)]  # as pandas names them
-    if len(set(columns)) < len(columns):
-        raise UserError(f"{name}: a column name occurs twice: {', '.join(columns)}", "rename one of them")
-    if not lines:
-        return LoadedFile(name, columns, Rows(), [], [])
-    features = datasets.Features({column: datasets.Value("string") for column in columns})
-    options = {"features": features, "keep_default_na": False, "encoding": "utf-8-sig"}
-    try:
-        loaded = _from_dataset(name, _read(datasets.IterableDataset.from_csv, path, **options))
-    except ValueError as error:  # pandas' kinds
-        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-        raise UserError(f"{name}: not valid CSV: {reason}", "quote fields that hold commas or new lines") from None
-    assert len(loaded.rows) == len(lines), "the csv module and the loader disagree on the number of records"
-    return LoadedFile(name, columns, loaded.rows, lines, [])
-
-
-def _record_starts(name: str, file: Any) -> Iterator[tuple[int, list[str]]]:
-    """Yield every CSV record with the line it begins on: a quoted field may span lines."""
-    csv.field_size_limit(sys.maxsize)
-    reader, start = csv.reader(file), 1
-    try:
-        for record in reader:
-            if any(field.strip() for field in record) or len(record) > 1:
-                yield start, record
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(f"{name}, line {start}: not valid CSV: {error}", "repair that line") from None
+def _load_csv(name: str, path: Path, separator: str) -> LoadedFile:
+    with open_text(name, path, newline="") as file:
+        return LoadedFile(name, *read_csv(name, file, separator))
 
 
 def _load_parquet(name: str, path: Path) -> LoadedFile:
-    try:
-        return _from_dataset(name, _read(datasets.IterableDataset.from_parquet, path))
-    except Exception as error:  # pyarrow's, datasets' and the operating system's kinds
-        reason = str(error.__cause__ or error)
-        raise UserError(f"{name}: not a readable Parquet file: {reason}", "write the file again") from error
+    with _readable(f"{name}: not a readable Parquet file", "write the file again"):
+        file = parquet.ParquetFile(path)
+    with file:
+        return _from_batches(name, file.schema_arrow.names, file.iter_batches(batch_size=CHUNK))
 
 
 def _load_saved(path: Path) -> Any:
@@ -177,12 +147,15 @@ def _load_saved(path: Path) -> Any:
 
 
 def _load_hub(name: str) -> Any:
-    """Load hf://owner/name or hf://owner/name:split; without a split, 'train' or the only one there is."""
-    repository, _, split = name.removeprefix(HUB).removeprefix("datasets/").partition(":")
+    """Load hf://owner/name, also with a configuration; without a split, 'train' or the only one there is."""
+    repository, configuration, split = hub_parts(name)
     try:
-        splits = datasets.load_dataset(repository)
+        splits = datasets.load_dataset(repository, configuration or None)
     except Exception as error:  # the hub client's, network's and loader's kinds
-        remedy = "check the id, the network and, for a private one, HF_TOKEN; or download it and give the path"
+        remedy = (
+            "check the id, the network and, for a private one, HF_TOKEN; or download it and give the path; "
+            "a configuration is named by ?config=NAME behind the id"
+        )
         raise UserError(f"{name}: cannot be loaded from the Hugging Face hub: {error}", remedy) from error
     return _choose_split(name, splits, split)
 
@@ -197,18 +170,31 @@ def _choose_split(name: str, splits: Any, wanted: str) -> Any:
 
 
 def _from_dataset(name: str, table: Any) -> LoadedFile:
-    rows = Rows(batch.to_pylist() for batch in _batches(table))
-    return LoadedFile(name, list(table.column_names or []), rows, list(range(1, len(rows) + 1)), [])
+    # Arrow tables hold the rows as they were stored.
+    batches = table.with_format("arrow").iter(batch_size=CHUNK)
+    return _from_batches(name, list(table.column_names or []), batches)
 
 
-def _batches(table: Any) -> Iterator[Any]:
-    """Yield a dataset's rows as Arrow tables, which hold them as they were stored."""
-    yield from table.with_format("arrow").iter(batch_size=CHUNK)
+def _from_batches(name: str, columns: list[str], batches: Iterator[Any]) -> LoadedFile:
+    if len(set(columns)) < len(columns):
+        raise UserError(f"{name}: a column name occurs twice: {', '.join(columns)}", "rename one of them")
+
+    def rows() -> Iterator[Row]:
+        with _readable(f"{name}: a value in it cannot be read", "write it again"):
+            for batch in batches:
+                yield from batch.to_pylist()
+
+    packed, notes = pack(name, rows())
+    return LoadedFile(name, columns, packed, list(range(1, len(packed) + 1)), notes)
 
 
-def _read(reader: Callable[..., Any], path: Path, **options: Any) -> Any:
-    """Call one of the library's readers. Unlike load_dataset they count no downloads at the hub: this stays offline."""
-    return reader(str(path), cache_dir=str(path.parent / "cache"), **options)
+@contextmanager
+def _readable(problem: str, remedy: str) -> Iterator[None]:
+    """Turn whatever pyarrow, the `datasets` library or the operating system raise into a user's error."""
+    try:
+        yield
+    except Exception as error:  # each has kinds of its own
+        raise UserError(f"{problem}: {error}", remedy) from error
 
 
 @contextmanager

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 
+from repo.annotations.reading.json_cells import VOTE_LISTS
 from repo.annotations.reading.loading import LoadedFile
 from repo.annotations.reading.rows import Row, Rows
 from repo.annotations.reading.texts import CONTENT, kind_of
 from repo.errors import UserError
 
 TEXTS = ("text", "completion_a", "completion_b")
-LISTS = ("normal_worker_annotations", "expert_worker_annotations")
-READ = ("comparison_id", *TEXTS, *LISTS)
+READ = ("comparison_id", *TEXTS, *VOTE_LISTS)
 _PREFERENCES = {
     "a-is-clearly-better": "a",
     "a-is-slightly-better": "a",
@@ -21,7 +21,7 @@ _PREFERENCES = {
 
 def is_multipref(columns: list[str]) -> bool:
     """Tell whether these are MultiPref's columns; one of the two lists is enough."""
-    return set(TEXTS) <= set(columns) and any(name in columns for name in LISTS)
+    return set(TEXTS) <= set(columns) and any(name in columns for name in VOTE_LISTS)
 
 
 def unfold(loaded: LoadedFile) -> LoadedFile:
@@ -46,7 +46,7 @@ def unfold(loaded: LoadedFile) -> LoadedFile:
 
 
 def _votes(loaded: LoadedFile, line: int, nested: Row) -> Iterator[Row]:
-    for column in LISTS:
+    for column in VOTE_LISTS:
         votes = nested.get(column) or []
         if not isinstance(votes, list) or not all(isinstance(vote, dict) for vote in votes):
             problem = f"{loaded.name}, line {line}: {column} is {kind_of(votes)}, not a list of annotations"

@@ -2,8 +2,8 @@ import csv
 import gzip
 import io
 import json
+import math
 import socket
-from pathlib import Path
 
 import datasets
 import pandas as pd
@@ -53,10 +53,10 @@ def test_csv_words_stay_words(write, vote):
 
 
 def test_csv_is_read_as_spreadsheets_write_it(write):
-    loaded = load(write('\ufeff,prompt,annotator_id\r\n0,"nul\0byte, ""quoted""",\r\n1,short\r\n', "x.csv"))
+    loaded = load(write('\ufeff,prompt,annotator_id\r\n0,"nul\0byte, ""quoted""",\r\n1,plain,ann\r\n', "x.csv"))
     assert loaded.rows == [
         {"Unnamed: 0": "0", "prompt": 'nul\0byte, "quoted"', "annotator_id": ""},
-        {"Unnamed: 0": "1", "prompt": "short", "annotator_id": ""},
+        {"Unnamed: 0": "1", "prompt": "plain", "annotator_id": "ann"},
     ]
 
 
@@ -123,7 +123,22 @@ GOOD = '{"prompt": "a"}\n'
         ("a,b\n1,2\n1,2,3\n", "x.csv", "line 3"),
         ("not parquet", "x.parquet", "not a readable Parquet file"),
         ("text", "x.docx", "unknown file format"),
-        ("not zipped", "x.jsonl.gz", "cannot be read"),
+        ("text", "x.zip", "unknown file format"),
+        (
+            GOOD + '{"prompt": "b", "id": ' + "9" * 5000 + "}\n",
+            "x.jsonl",
+            "line 2: holds a number of thousands of digits",
+        ),
+        ('[{"prompt": "a"},\n\n{"id": ' + "9" * 5000 + "}]", "x.json", "line 3: holds a number of thousands of digits"),
+        (GOOD + '{"prompt": ' + "[" * 100_000 + "]" * 100_000 + "}\n", "x.jsonl", "line 2: nested more than 100 deep"),
+        (GOOD + '{"prompt": ' + "[" * 500 + "]" * 500 + "}\n", "x.jsonl", "line 2: nested more than 100 deep"),
+        ("[" * 100_000, "x.json", "line 1: nested more than 100 deep"),
+        ('{"a":' * 100_000, "x.jsonl", "line 1: nested more than 100 deep"),
+        (GOOD + '{"prompt": "raw \0"}\n', "x.jsonl", "line 2: not valid JSON .Invalid control character"),
+        (GOOD + '{"vote": "a", "vote": "b"}\n', "x.jsonl", "line 2: the key 'vote' occurs twice"),
+        ("[{}]\n\n[{}]\n", "x.jsonl", "line 3: something follows the array"),
+        ("[{},\n]", "x.json", "line 2: not valid JSON .Expecting value"),
+        ("[{}\n{}]", "x.json", "line 2: not valid JSON .Expecting ',' delimiter"),
     ],
 )
 def test_an_unreadable_file_is_named_with_the_place_and_a_remedy(write, content, name, words):
@@ -134,9 +149,7 @@ def test_an_unreadable_file_is_named_with_the_place_and_a_remedy(write, content,
     assert caught.value.remedy
 
 
-def test_text_that_is_not_utf8_is_named_by_line(tmp_path: Path):
-    for name in ("x.jsonl", "x.csv"):
-        (tmp_path / name).write_bytes(b'{"prompt": "a"}\n{"prompt": "caf\xe9"}\n')
-        with pytest.raises(UserError, match="line 2: not UTF-8") as caught:
-            load(str(tmp_path / name))
-        assert "iconv" in caught.value.remedy
+def test_json_words_beside_the_standard_are_read(write):
+    first, second = load(write('{"margin": NaN, "id": 1e999}\n{"margin": -Infinity, "id": ' + "9" * 400 + "}\n")).rows
+    assert math.isnan(first["margin"])
+    assert (first["id"], second["margin"], second["id"]) == (math.inf, -math.inf, int("9" * 400))

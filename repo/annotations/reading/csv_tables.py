@@ -1,0 +1,102 @@
+"""CSV text → rows and the lines they begin on, in one pass; knows nothing of files or encodings."""
+
+import csv
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+from repo.annotations.reading.json_cells import pack
+from repo.annotations.reading.rows import Row, Rows
+from repo.errors import UserError
+
+SEPARATORS = ",;\t|"
+_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+
+def read_csv(name: str, file: TextIO, usual: str = ",") -> tuple[list[str], Rows, list[int], list[str]]:
+    """Return a table's columns, its rows (values are text, or what pack decodes), the line of each row, and notes.
+
+    A header of one column that holds another separator tells that separator. Blank lines are no rows. A column
+    without a name is called by its place, as pandas does, and left out where it holds nothing.
+
+    Args:
+        name: what the file is called in errors.
+        file: the text, opened with newline="".
+        usual: the separator that is tried first.
+
+    Raises:
+        UserError: the quoting is broken, a column name occurs twice, or a row's fields are not the header's.
+    """
+    separator = _separator(name, file, usual)
+    records = _records(name, file, separator)
+    header = _header(records)
+    columns = [column or f"Unnamed: {place}" for place, column in enumerate(header)]
+    if len(set(columns)) < len(columns):
+        raise UserError(f"{name}: a column name occurs twice: {', '.join(columns)}", "rename one of them")
+    unnamed = {column for column, given in zip(columns, header, strict=True) if not given}
+    lines: list[int] = []
+
+    def rows() -> Iterator[Row]:
+        for line, record in records:
+            if len(columns) > 1 and _is_blank(record):
+                continue
+            row = dict(zip(columns, _fields(f"{name}, line {line}", record, header, separator), strict=True))
+            unnamed.difference_update([column for column in unnamed if row[column].strip()])
+            lines.append(line)
+            yield row
+
+    packed, notes = pack(name, rows())
+    if unnamed:
+        columns = [column for column in columns if column not in unnamed]
+        packed = packed.map(lambda chunk: [{column: row[column] for column in columns} for row in chunk])
+    return columns, packed, lines, notes
+
+
+def _separator(name: str, file: TextIO, usual: str) -> str:
+    """Return the separator by which the header has more than one column, the usual one where none is told."""
+    header = _header(_records(name, file, usual, strict=False))
+    if len(header) != 1:
+        return usual
+    for other in sorted(SEPARATORS, key=header[0].count, reverse=True):
+        if len(_header(_records(name, file, other, strict=False))) > 1:
+            return other
+    return usual
+
+
+def _records(name: str, file: TextIO, separator: str, strict: bool = True) -> Iterator[tuple[int, list[str]]]:
+    """Yield every record with the line it begins on: a quoted field may span lines."""
+    file.seek(0)
+    csv.field_size_limit(sys.maxsize)
+    reader, start = csv.reader(file, delimiter=separator, strict=strict), 1
+    try:
+        for record in reader:
+            # Excel takes a first line such as sep=; for a word about the separator.
+            if record and (start > 1 or separator.join(record) != f"sep={separator}"):
+                yield start, record
+            start = reader.line_num + 1
+    except csv.Error as error:
+        cut = "unexpected end" in str(error)
+        remedy = "a quote is opened there and never closed" if cut else "double the quotes inside quoted fields"
+        raise UserError(f"{name}, line {start}: not valid CSV: {error}", remedy) from None
+
+
+def _header(records: Iterator[tuple[int, list[str]]]) -> list[str]:
+    return next((record for _, record in records if not _is_blank(record)), [])
+
+
+def _is_blank(record: list[str]) -> bool:
+    return len(record) == 1 and not record[0].strip()
+
+
+def _fields(place: str, record: list[str], header: list[str], separator: str) -> list[str]:
+    """Return a value for each column; empty fields at the end need no column, columns without a name no field."""
+    size = len(header)
+    if len(record) == size:
+        return record
+    if not any(field.strip() for field in record[size:]) and not any(header[len(record) :]):
+        return (record + [""] * size)[:size]
+    if len(record) > size:
+        remedy = f"put double quotes around fields that hold {_NAMES[separator]}"
+    else:
+        remedy = "complete or delete that line; fields that hold line breaks need double quotes around them"
+    raise UserError(f"{place}: {len(record)} fields, the header has {size}", remedy)
