@@ -25,7 +25,8 @@ def read_csv(name: str, file: TextIO, usual: str = ",") -> tuple[list[str], Rows
         usual: the separator that is tried first.
 
     Raises:
-        UserError: the quoting is broken, a column name occurs twice, or a row's fields are not the header's.
+        UserError: the quoting is broken, a column name occurs twice, or a row's fields are not the header's; or what
+            pack refuses.
     """
     separator = _separator(name, file, usual)
     records = _records(name, file, separator)
@@ -45,7 +46,7 @@ def read_csv(name: str, file: TextIO, usual: str = ",") -> tuple[list[str], Rows
             lines.append(line)
             yield row
 
-    packed, notes = pack(name, rows())
+    packed, notes = pack(name, rows(), lines)
     if unnamed:
         columns = [column for column in columns if column not in unnamed]
         packed = packed.map(lambda chunk: [{column: row[column] for column in columns} for row in chunk])

@@ -1,29 +1,46 @@
 """Columns of text that hold message lists as JSON, as CSV files must → what JSON would have given."""
 
-from collections.abc import Iterable, Iterator
+import ast
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from repo.annotations.reading.json_rows import JsonError, parse, without_lone_surrogates
 from repo.annotations.reading.rows import Row, Rows
+from repo.errors import UserError
 
 VOTE_LISTS = ("normal_worker_annotations", "expert_worker_annotations")
 """MultiPref's columns of votes."""
 _MESSAGE_KEYS = ({"role", "content"}, {"role", "tool_calls"}, {"from", "value"})
 _VOTE_KEYS = ({"overall_pref"},)
+_LIKE_MESSAGES = re.compile(r"""\s*\[\s*\{\s*["'](?:role|from|content|value)["']\s*:""")
+_PYTHON = re.compile(r"\s*\[?\s*\{\s*'")
+"""How a list or object begins where Python printed it, as pandas' to_csv does."""
 
 
-def pack(name: str, rows: Iterable[Row]) -> tuple[Rows, list[str]]:
+def pack(name: str, rows: Iterable[Row], lines: Sequence[int] | None = None) -> tuple[Rows, list[str]]:
     """Pack rows; a column in which every cell is a message or a list of messages, written as JSON, is decoded.
 
     This is for formats that have no lists (CSV) or are often written without them: a JSON file's texts are texts.
     It is decided over the whole file: a text that happens to be JSON stays text among others. The lists of votes of
-    MultiPref's layout are decoded likewise.
+    MultiPref's layout are decoded likewise, and lists as Python prints them.
+
+    Args:
+        name: what the file is called in errors.
+        rows: its rows.
+        lines: where they stand, filled as the rows go by; without it they are counted.
 
     Returns:
         the rows, and notes about them.
+
+    Raises:
+        UserError: every cell of a column begins like a list of messages, and one is none.
     """
     columns = _JsonColumns()
     packed = Rows.of(columns.watch(rows))
+    for column, number in columns.broken():
+        problem = f"{name}, line {lines[number] if lines else number + 1}: {column} begins like a list of messages"
+        raise UserError(f"{problem} and cannot be read as one", "write such lists as JSON, for example by json.dumps")
     decoded = columns.found()
     if not decoded:
         return packed, []
@@ -45,27 +62,36 @@ class _JsonColumns:
 
     def __init__(self) -> None:
         self._json: set[str] = set()
+        self._broken: dict[str, int] = {}
         self._others: set[str] = set()
 
     def watch(self, rows: Iterable[Row]) -> Iterator[Row]:
-        for row in rows:
+        for number, row in enumerate(rows):
             for column in row.keys() - self._others:
-                self._judge(column, row[column])
+                if not _is_blank(row[column]):
+                    self._judge(column, row[column], number)
             yield row
 
     def found(self) -> set[str]:
+        """Return the columns to decode."""
         return self._json - self._others
 
-    def _judge(self, column: str, cell: Any) -> None:
-        if _is_blank(cell):
-            return
+    def broken(self) -> list[tuple[str, int]]:
+        """Return the columns whose cells all begin like messages, and the row that holds none, the first one first."""
+        rows = [(column, number) for column, number in self._broken.items() if column not in self._others]
+        return sorted(rows, key=lambda row: row[1])
+
+    def _judge(self, column: str, cell: Any, number: int) -> None:
         items = _items(cell)
         kinds = _VOTE_KEYS if column in VOTE_LISTS else _MESSAGE_KEYS
-        if items is None or not all(_is_one_of(kinds, item) for item in items):
-            self._others.add(column)
-        elif items or column in VOTE_LISTS:
+        if items is not None and all(_is_one_of(kinds, item) for item in items):
             # An empty list alone is no sign: texts may be two brackets.
-            self._json.add(column)
+            if items or column in VOTE_LISTS:
+                self._json.add(column)
+        elif isinstance(cell, str) and _LIKE_MESSAGES.match(cell):
+            self._broken.setdefault(column, number)
+        else:
+            self._others.add(column)
 
 
 def _is_one_of(kinds: Iterable[set[str]], item: Any) -> bool:
@@ -81,11 +107,20 @@ def _items(cell: Any) -> list[Any] | None:
     if not isinstance(cell, str) or cell.lstrip()[0] not in "[{":
         return None
     try:
-        value = parse(cell)
+        value = _parse(cell)
     except JsonError:
         return None
     return value if isinstance(value, list) else [value]
 
 
 def _decoded(cell: str | None) -> Any:
-    return None if cell is None or _is_blank(cell) else parse(cell)
+    return None if cell is None or _is_blank(cell) else _parse(cell)
+
+
+def _parse(cell: str) -> Any:
+    if not _PYTHON.match(cell):
+        return parse(cell)
+    try:
+        return ast.literal_eval(cell.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise JsonError("neither JSON nor a list as Python prints it") from None

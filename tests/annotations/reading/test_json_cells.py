@@ -9,6 +9,7 @@ from pyarrow import parquet
 from repo.annotations.reading import rows as packing
 from repo.annotations.reading.loading import load
 from repo.annotations.reading.reader import read_annotations
+from repo.errors import UserError
 from repo.settings import DataSettings
 
 MESSAGES = [{"role": "user", "content": 'a "quoted", question\n'}, {"role": "assistant", "content": "名 😀"}]
@@ -64,10 +65,9 @@ def test_the_table_is_the_same_whatever_the_format(tmp_path, write):
     [
         "text",
         '{"role": "user"}',
-        '[{"role": "user", "content": "cut',
         "[1]",
         "[[]]",
-        '[{"role": "user", "content": "x"}, 1]',
+        "{'role': 'user', 'content': open('x')}",
         "[" * 2000 + "]" * 2000,
         '{"role": "a", "role": "b", "content": "c"}',
     ],
@@ -76,6 +76,33 @@ def test_a_text_that_happens_to_be_json_stays_text_among_others(tmp_path, other)
     rows = [{"prompt": json.dumps(MESSAGES), "id": "1"}, {"prompt": other, "id": "2"}]
     for name in in_every_format(tmp_path, rows):
         assert load(name).rows == rows, name
+
+
+def test_lists_as_python_prints_them_are_read_too(tmp_path):
+    turns = [{"role": "user", "content": 'it\'s "so"\n'}, {"role": "assistant", "content": "名 [1]", "weight": None}]
+    rows = [{"chosen": turns}, {"chosen": MESSAGES}]
+    for name in in_every_format(tmp_path, [{"chosen": str(row["chosen"])} for row in rows]):
+        assert load(name).rows == rows, name
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        '[{"role": "user", "content": "cut',
+        '[{"role": "user", "content": "x"}, 1]',
+        "[{'role': 'user', 'content': 'x'}\n {'role': 'assistant', 'content': 'as numpy prints it'}]",
+        "[{'content': len('x'), 'role': 'user'}]",
+        '[{"from": "human", "value": "twice", "value": "twice"}]',
+        '[{"from": "human", "text": "x"}]',
+    ],
+)
+def test_a_list_of_messages_that_cannot_be_read_is_refused_by_line(tmp_path, broken):
+    cells = [json.dumps(MESSAGES), "", broken, json.dumps(SHAREGPT), broken]
+    for path in in_every_format(tmp_path, [{"prompt": "a\nb", "chosen": cell} for cell in cells]):
+        line = 6 if path.endswith(".csv") else 3
+        with pytest.raises(UserError, match=f"^{path}, line {line}: chosen begins like a list of messages") as caught:
+            load(path)
+        assert "json.dumps" in caught.value.remedy
 
 
 def test_it_is_decided_over_the_whole_file(tmp_path, monkeypatch):
