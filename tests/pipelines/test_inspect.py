@@ -78,7 +78,7 @@ def test_inspection_needs_neither_torch_nor_mlflow(votes: Path) -> None:
         "import sys; from pipelines.cli import main\n"
         f"try: main({['inspect', '--data', str(votes), *SETTINGS]!r})\n"
         "except SystemExit as end: assert not end.code\n"
-        "print([m for m in ('mlflow', 'kfp', 'great_expectations', 'transformers') if m in sys.modules])"
+        "print([m for m in ('torch', 'mlflow', 'kfp', 'great_expectations', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

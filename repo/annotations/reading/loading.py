@@ -7,13 +7,12 @@ shift into other columns).
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import datasets
 import fsspec
 from pyarrow import parquet
 
@@ -50,14 +49,13 @@ def load(address: str) -> LoadedFile:
     Raises:
         UserError: it cannot be read, naming the line where there is one, or it holds no rows.
     """
-    with _quiet():
-        name = public_name(address)
-        if address.startswith(HUB):
-            loaded = _from_dataset(name, _load_hub(address))
-        elif "://" not in address and Path(address).is_dir():
-            loaded = _from_dataset(name, _load_saved(Path(address)))
-        else:
-            loaded = _load_file(name, address)
+    name = public_name(address)
+    if address.startswith(HUB):
+        loaded = _from_dataset(name, lambda: _load_hub(address))
+    elif "://" not in address and Path(address).is_dir():
+        loaded = _from_dataset(name, lambda: _load_saved(Path(address)))
+    else:
+        loaded = _load_file(name, address)
     if not loaded.rows:
         raise UserError(f"{name}: holds no rows", "give a file with at least one annotation")
     return loaded
@@ -139,6 +137,8 @@ def _load_parquet(name: str, path: Path) -> LoadedFile:
 def _load_saved(path: Path) -> Any:
     if not is_saved_dataset(path):
         raise UserError(f"{path}: neither a file nor a saved dataset", "give a file, or a folder from save_to_disk")
+    import datasets
+
     try:
         saved = datasets.load_from_disk(str(path), keep_in_memory=True)
     except Exception as error:  # pyarrow's, json's and the operating system's kinds
@@ -148,6 +148,8 @@ def _load_saved(path: Path) -> Any:
 
 def _load_hub(name: str) -> Any:
     """Load hf://owner/name, also with a configuration; without a split, 'train' or the only one there is."""
+    import datasets
+
     repository, configuration, split = hub_parts(name)
     try:
         splits = datasets.load_dataset(repository, configuration or None)
@@ -169,10 +171,12 @@ def _choose_split(name: str, splits: Any, wanted: str) -> Any:
     return splits[split]
 
 
-def _from_dataset(name: str, table: Any) -> LoadedFile:
-    # Arrow tables hold the rows as they were stored.
-    batches = table.with_format("arrow").iter(batch_size=CHUNK)
-    return _from_batches(name, list(table.column_names or []), batches)
+def _from_dataset(name: str, load_table: Callable[[], Any]) -> LoadedFile:
+    with _quiet():
+        table = load_table()
+        # Arrow tables hold the rows as they were stored.
+        batches = table.with_format("arrow").iter(batch_size=CHUNK)
+        return _from_batches(name, list(table.column_names or []), batches)
 
 
 def _from_batches(name: str, columns: list[str], batches: Iterator[Any]) -> LoadedFile:
@@ -199,7 +203,9 @@ def _readable(problem: str, remedy: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the library's progress bars and its log: what goes wrong is said in our own error."""
+    """Silence the `datasets` library's progress bars and log: what goes wrong is said in our own error."""
+    import datasets
+
     level, bars = datasets.logging.get_verbosity(), datasets.are_progress_bars_disabled()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     datasets.disable_progress_bars()

@@ -45,8 +45,8 @@ def read_annotations(source: str, settings: DataSettings) -> ReadResult:
     """Read annotations from files, saved datasets or the Hugging Face hub.
 
     Args:
-        source: a path, glob, folder, fsspec URI or hf://owner/name[:split]; or several, separated by commas or
-            new lines.
+        source: a path, glob, folder, fsspec URI or hf://owner/name[?config=NAME&split=NAME]; or several, separated by
+            commas or new lines.
         settings: column names and pseudonymisation.
 
     Raises:

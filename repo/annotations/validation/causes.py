@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from repo.annotations.quarantine import QuarantinedRow
+from repo.annotations.reading.texts import CONTENT
 
 FEW_BAD, ENOUGH = "Few rows are bad", "There are enough comparisons"
 """The expectations of a batch that fail for want of good rows."""
@@ -63,6 +64,9 @@ def the_one(causes: Sequence[Cause], bad: int) -> Cause | None:
 
 
 def _remedy(reason: str) -> str:
+    column, _, said = reason.partition(" ")
+    if column in CONTENT[1:] and said.startswith(("is ", "holds ", "has ")):
+        return f"correct it, or, if {column} is no part of the prompt, data.ignore=[{column}]"
     return next((remedy for words, remedy in _UNREADABLE.items() if words in reason), _ANY)
 
 

@@ -18,10 +18,11 @@ _PRECEDENCE = {
     "gold": True,
     "created_at": True,
     "shown_first": False,
+    "listed_first": False,
     "row": True,
 }
 """By what the one of several equal votes is chosen that is kept, and whether ascending."""
-_BALLOT_COLUMNS = ["preference", "comparison_id", "gold", "shown_first", "created_at"]
+_BALLOT_COLUMNS = ["preference", "comparison_id", "gold", "shown_first", "listed_first", "created_at"]
 
 
 def measure_rows(annotations: pd.DataFrame) -> pd.DataFrame:

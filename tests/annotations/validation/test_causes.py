@@ -60,15 +60,16 @@ def test_ids_of_two_pairs_and_contradictions_have_theirs(refused: Refused, vote:
 
 
 def test_unknown_preferences_are_counted_and_nothing_is_guessed(refused: Refused, vote: Vote) -> None:
-    error = refused([vote(number, preference=1 if number % 3 else "left") for number in range(12)])
+    good = [vote(number) for number in range(100, 113)]
+    error = refused([*good, *(vote(number, preference=1 if number % 3 else "both") for number in range(12))])
     assert "all 12 for one reason: preference is unknown" in error.problem
     assert "data.values: {a: [...], b: [...], tie: [...], skip: [...]}" in error.remedy
-    assert error.remedy.endswith("found: '1' (8 times), 'left' (4 times)")
+    assert error.remedy.endswith("found: '1' (8 times), 'both' (4 times)")
 
 
 def test_nearly_all_is_enough_and_says_how_many(refused: Refused, vote: Vote) -> None:
     rows = [vote(number, preference="?") for number in range(19)]
-    error = refused([vote(20, prompt=""), *rows])
+    error = refused([vote(20, prompt=""), *rows, *(vote(number) for number in range(100, 120))])
     assert "19 of 20 for one reason: preference is unknown" in error.problem
     assert "line 1:" not in error.problem
 
