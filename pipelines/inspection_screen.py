@@ -21,6 +21,7 @@ def describe(found: Inspection) -> str:
             "",
             f"{found.annotations:,} annotations by {found.annotators:,} annotators on {found.comparisons:,} "
             f"comparisons of {found.prompts:,} prompts; {found.ties:,} ties",
+            *([f"{found.nameless:,} of them without annotator"] if found.nameless else []),
             f"{found.not_understood:,} rows not understood" + (", the first:" if found.reasons else ""),
             *(f"  {reason}" for reason in found.reasons),
             *(line for example in found.examples for line in _example(example)),

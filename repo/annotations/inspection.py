@@ -60,6 +60,7 @@ class Inspection:
     Attributes:
         files: how each file was understood.
         annotations, annotators, comparisons, prompts, ties: counts over the rows understood, before validation.
+        nameless: annotations without an annotator, in data that names others; validation leaves them out.
         not_understood: rows that could not be read, and `reasons` against the first of them.
         examples: the first annotations.
         notes: what a person should know about the reading.
@@ -68,6 +69,7 @@ class Inspection:
     files: Sequence[FileInspection]
     annotations: int
     annotators: int
+    nameless: int
     comparisons: int
     prompts: int
     ties: int
@@ -79,7 +81,8 @@ class Inspection:
     def one_line(self) -> str:
         """Return the counts and the layout as one line."""
         layouts = "; ".join(dict.fromkeys(file.layout for file in self.files))
-        bad = f", {self.not_understood:,} rows not understood" if self.not_understood else ""
+        bad = f", {self.nameless:,} without annotator" if self.nameless else ""
+        bad += f", {self.not_understood:,} rows not understood" if self.not_understood else ""
         return (
             f"{self.annotations:,} annotations by {self.annotators:,} annotators on {self.comparisons:,} comparisons, "
             f"{self.ties:,} ties{bad}: {layouts}"
@@ -98,11 +101,14 @@ def inspect(source: str, settings: DataSettings) -> Inspection:
 def inspection_of(votes: ReadVotes) -> Inspection:
     """Say what was understood of annotations that have been read."""
     read, table = votes.read, votes.read.annotations
+    nameless = table["annotator_id"] == ""
     return Inspection(
         files=_crowd_tables(read, votes.classes) if votes.classes else [_file(*item) for item in read.files.items()],
         annotations=len(table),
-        annotators=table["annotator_id"].nunique(),
-        comparisons=table["comparison_id"].nunique(),
+        annotators=table.loc[~nameless, "annotator_id"].nunique(),
+        nameless=int(nameless.sum()),
+        # By the texts too: files may each number their comparisons from 1.
+        comparisons=len(table[["comparison_id", "prompt", "response_a", "response_b"]].drop_duplicates()),
         prompts=table["prompt"].nunique(),
         ties=int((table["preference"] == "tie").sum()),
         not_understood=len(read.rejected),
