@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from repo.annotations.reading.ids import id_text
 from repo.errors import UserError
+from repo.ids import code_text, id_text
 
 
 class Section(BaseModel):
@@ -75,7 +75,7 @@ class DataSettings(Section):
     @field_validator("values")
     @classmethod
     def _codes_mean_one_thing(cls, values: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        codes = [str(code).strip().lower() for given in values.values() for code in given]
+        codes = [code_text(code) for given in values.values() for code in given]
         twice = next((code for code in codes if codes.count(code) > 1), None)
         if twice is not None:
             raise UserError(f"data.values: the code {twice!r} stands there twice", "say once what it means")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from repo.annotations.quarantine import QuarantinedRow
-from repo.annotations.reading.ids import case_notes, id_text
+from repo.annotations.reading.ids import case_notes
 from repo.annotations.reading.loading import LoadedFile, load
 from repo.annotations.reading.pseudonyms import pseudonym_key, pseudonymise
 from repo.annotations.reading.reader import ReadResult, read_annotations
@@ -18,6 +18,7 @@ from repo.annotations.reading.side_files import TASK, one_column, value_text
 from repo.annotations.reading.sources import expand_sources
 from repo.annotations.schema import empty_table
 from repo.errors import UserError
+from repo.ids import id_text
 from repo.settings import DataSettings
 
 OURS = (*TASK, "worker", "label")

@@ -15,17 +15,17 @@ from repo.annotations.reading.columns import (
     with_content,
 )
 from repo.annotations.reading.dialogues import is_dialogue
-from repo.annotations.reading.ids import id_text
 from repo.annotations.reading.loading import LoadedFile
 from repo.annotations.reading.multipref import READ as MULTIPREF
 from repo.annotations.reading.multipref import is_multipref, unfold
 from repo.annotations.reading.rows import Row, Rows
 from repo.annotations.reading.texts import CONTENT, BadRowError, kind_of, read_pair, same_reply
 from repo.annotations.reading.values import is_blank
-from repo.annotations.reading.vote_codes import SKIP, VoteCodes, check_codes, code_text
+from repo.annotations.reading.vote_codes import SKIP, VoteCodes, check_codes
 from repo.annotations.schema import VIRTUAL_ANNOTATOR, Text, encode_text, flip, pair_digest
 from repo.errors import UserError
 from repo.files import text_digest
+from repo.ids import code_text, id_text
 from repo.settings import DataSettings
 
 Layout: TypeAlias = Literal["paired", "trl"]

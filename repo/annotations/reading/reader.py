@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from repo.annotations.quarantine import QuarantinedRow
-from repo.annotations.reading.ids import case_notes, id_text
+from repo.annotations.reading.ids import case_notes
 from repo.annotations.reading.layouts import Reading, canonical_row, recognise
 from repo.annotations.reading.loading import LoadedFile, load
 from repo.annotations.reading.pseudonyms import pseudonym_key, pseudonymise
@@ -14,6 +14,7 @@ from repo.annotations.reading.rows import Row, Rows, in_chunks
 from repo.annotations.reading.sources import expand_sources
 from repo.annotations.reading.texts import BadRowError
 from repo.annotations.schema import empty_table
+from repo.ids import id_text
 from repo.settings import DataSettings
 
 

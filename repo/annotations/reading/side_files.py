@@ -5,11 +5,12 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from repo.annotations.reading.ids import id_text, ids_in_files
+from repo.annotations.reading.ids import ids_in_files
 from repo.annotations.reading.loading import LoadedFile, load
 from repo.annotations.reading.sources import expand_sources
 from repo.annotations.reading.texts import scalar_text
 from repo.errors import UserError
+from repo.ids import id_text
 
 TASK = ("task", "item")
 ID = ("comparison_id", *TASK)

@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from repo.annotations.reading.texts import is_missing, scalar_text
+from repo.annotations.reading.values import scalar_text
 from repo.errors import UserError
+from repo.ids import code_text
 from repo.settings import DataSettings
 
 SIDES = ("a", "b", "tie")
@@ -42,15 +43,6 @@ class VoteCodes:
     def read(self, value: Any) -> str:
         """Return what a value means, or, where it is unknown, the value itself as text."""
         return self.meanings.get(code_text(value), scalar_text(value))
-
-
-def code_text(value: Any) -> str:
-    """Return a code as text, the same for 1, 1.0, "1" and "1.0", and in upper or lower case; '' where it is missing."""
-    if is_missing(value):
-        return ""
-    text = str(value).strip().lower()
-    whole, dot, zeros = text.partition(".")
-    return whole if dot and zeros and not zeros.strip("0") and whole.lstrip("+-").isdigit() else text
 
 
 def check_codes(place: str, column: str, values: Iterable[Any], codes: VoteCodes) -> None:

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from repo.annotations.comparisons.gold import read_gold
 from repo.annotations.comparisons.orientation import name_responses
 from repo.annotations.reading.crowd_tables import read_votes
-from repo.annotations.reading.ids import MISSING, case_notes, id_text
+from repo.annotations.reading.ids import case_notes
 from repo.annotations.reading.pseudonyms import KEY_VARIABLE, pseudonymise, with_pseudonyms
 from repo.annotations.reading.reader import read_annotations
 from repo.annotations.validation.suite import validate
 from repo.errors import UserError
+from repo.ids import MISSING, id_text
 from repo.settings import DataSettings, Settings, build_settings
 
 Write = Callable[..., str]

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repo.annotations.reading.reader import read_annotations
-from repo.annotations.reading.vote_codes import VoteCodes, code_text
+from repo.annotations.reading.vote_codes import VoteCodes
 from repo.errors import UserError
+from repo.ids import code_text
 from repo.settings import DataSettings, load_settings
 
 SPELLINGS = {"a": (1, 1.0, "1", " 1.0 "), "b": (2, 2.0, "2", "2.00")}
