@@ -30,7 +30,7 @@ from repo.policy.reliabilities import final_estimate, gold_comparisons, make_est
 from repo.policy.trainer import Metrics, Trainer
 from repo.reliability.online.estimators import Estimator
 from repo.reliability.state import ReliabilityState, load_state
-from repo.settings import Settings
+from repo.settings import PolicySettings, Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,13 +88,11 @@ def train(
 
     Raises:
         UserError: the checkpoints under `output` are of another training (it says what differs), the policy cannot be
-            loaded, nothing is left to train on, or training diverges.
+            loaded, nothing is left to train on, training diverges, or this process has trained in another precision.
     """
-    from accelerate import Accelerator
-
     started = time.monotonic()
     loss = loss or make_loss(settings.train.loss, settings.train.loss_options)
-    accelerator = Accelerator(mixed_precision=mixed_precision(settings.policy))
+    accelerator = _accelerator(settings.policy)
     if accelerator.num_processes > 1:
         raise UserError("training runs in one process so far", "start it without a multi-process launcher")
     policy = _initial_policy(annotations, settings, output)
@@ -172,6 +170,16 @@ def learning_rate(settings: Settings) -> float:
     if settings.policy.base == TINY:
         return 1e-3
     return 1e-5 if settings.policy.lora else 1e-6
+
+
+def _accelerator(settings: PolicySettings) -> "Accelerator":
+    from accelerate import Accelerator
+
+    try:
+        return Accelerator(mixed_precision=mixed_precision(settings))
+    except ValueError:  # accelerate keeps one precision for the life of a process
+        problem = f"policy.precision = {settings.precision}: this process has already trained in another precision"
+        raise UserError(problem, "train this one in a process of its own") from None
 
 
 def _initial_policy(annotations: "pd.DataFrame", settings: Settings, output: Path) -> Policy:

@@ -60,6 +60,15 @@ def test_every_loss_trains(loss: str, annotations: pd.DataFrame, small_settings:
     assert result.history[-1]["reliability/min"] > 0
 
 
+def test_another_precision_in_the_same_process_is_refused_by_name(
+    trained: TrainingResult, annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
+) -> None:
+    assert trained.summary["precision"] == "no"
+    with pytest.raises(UserError, match=r"policy\.precision = bfloat16: this process has already trained") as caught:
+        train(annotations, changed(small_settings, policy={"precision": "bfloat16"}), tmp_path)
+    assert "a process of its own" in caught.value.remedy
+
+
 def test_the_same_run_twice_gives_the_same_numbers(
     trained: TrainingResult, annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
 ) -> None:
