@@ -1,5 +1,6 @@
 """The row layouts that are read, told apart by their columns, and how a row of each becomes a canonical row."""
 
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from repo.annotations.reading.loading import LoadedFile
 from repo.annotations.reading.multipref import READ as MULTIPREF
 from repo.annotations.reading.multipref import is_multipref, unfold
 from repo.annotations.reading.rows import Row, Rows
+from repo.annotations.reading.side_files import TASK
 from repo.annotations.reading.texts import CONTENT, BadRowError, kind_of, read_pair, same_reply
 from repo.annotations.reading.values import is_blank
 from repo.annotations.reading.vote_codes import SKIP, VoteCodes, check_codes
@@ -162,6 +164,11 @@ def _has_prompt(loaded: LoadedFile, response: str) -> bool:
 
 
 def _no_layout(loaded: LoadedFile) -> UserError:
+    if {"worker", "label"} <= set(loaded.columns) and set(TASK) & set(loaded.columns):
+        problem = f"{loaded.name}: a crowd table, labels of tasks without texts: there is nothing to train a policy on"
+        return UserError(
+            problem, f"repo-pipeline reliability --annotations {shlex.quote(loaded.name)} says whom to believe"
+        )
     trl = sum(name in loaded.columns for name in TRL) > sum(name in loaded.columns for name in PAIRED[1:])
     missing = [name for name in (("prompt", *TRL) if trl else PAIRED) if name not in loaded.columns]
     found = suggest(missing, loaded.columns, KNOWN)

@@ -146,6 +146,13 @@ def test_wrong_columns_are_named_with_the_nearest_and_the_mapping(write):
     assert "columns: {response_a: answer_a, response_b: answer_b}" in caught.value.remedy
 
 
+def test_a_crowd_table_is_sent_to_the_command_that_reads_it(write):
+    path = write("item,worker,label\n1,w,0\n", "crowd.csv")
+    with pytest.raises(UserError, match="a crowd table, labels of tasks without texts") as caught:
+        read_annotations(path, SETTINGS)
+    assert f"repo-pipeline reliability --annotations {path}" in caught.value.remedy
+
+
 def test_the_mapping_renames_foreign_columns(write, vote):
     row = vote()
     foreign = {"question": row.pop("prompt"), "who": row.pop("annotator_id"), **row, "annotator_id": "not this one"}
