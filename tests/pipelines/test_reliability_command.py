@@ -44,7 +44,7 @@ def write_crowd(
 ) -> dict[str, int]:
     """Write the labels of five workers, of whom the last is mostly wrong; returns the truth by task."""
     random = np.random.default_rng(3)
-    truth = {f'task, "{number}"\n': int(random.integers(2)) for number in range(tasks)}
+    truth = {f'task,\n"{number}"': int(random.integers(2)) for number in range(tasks)}
     with path.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["task", "worker", "label"])

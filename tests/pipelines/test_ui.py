@@ -34,8 +34,8 @@ def ui(store: Path, port: int, *before: str) -> Iterator["subprocess.Popen[bytes
         wait_until_it_answers(port, process)
         yield process
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()  # killed, it could not end its server
+        process.wait(20)
 
 
 def listens(port: int) -> bool:
