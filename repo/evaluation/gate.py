@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from repo.evaluation.summary import lacks_interval, with_interval
 from repo.settings import GateSettings
 
 
@@ -78,12 +79,11 @@ def _rules(evaluation: Mapping[str, Any], settings: GateSettings) -> Iterator[Ru
 
 def _at_least(name: str, words: str, figure: Mapping[str, float | None], bound: float, settings: GateSettings) -> Rule:
     """A bound on the interval's lower end: chance alone seldom passes it. On the figure itself, if that was asked."""
-    interval = f"({_number(figure['low'])} to {_number(figure['high'])})"
     by_low = settings.decide_by == "lower_end"
     value = figure["low" if by_low else "value"]
     passed = value is not None and math.isfinite(value) and value >= bound
     asked = f"{'a lower end of ' if by_low else ''}at least {bound:g} asked"
-    return Rule(name, passed, f"{words} {_number(figure['value'])} {interval}, {asked}")
+    return Rule(name, passed, f"{words} {with_interval(figure)}, {asked}")
 
 
 def _broken(evaluation: Mapping[str, Any]) -> list[str]:
@@ -97,6 +97,8 @@ def _broken(evaluation: Mapping[str, Any]) -> list[str]:
 
 def _not_finite(value: Any, name: str = "") -> Iterator[str]:
     if isinstance(value, Mapping):
+        if lacks_interval(value):  # where a bound is on its lower end, that rule fails
+            return
         for key, child in value.items():
             yield from _not_finite(child, f"{name} {key}".strip())
     elif value is None or (isinstance(value, float) and not math.isfinite(value)):

@@ -21,7 +21,8 @@ def flat_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
 def one_line(evaluation: Mapping[str, Any]) -> str:
     """Return the accuracies of all policies in one line."""
     target = evaluation["target"]
-    figures = (f"{name} {_interval(targets[target]['accuracy'])}" for name, targets in evaluation["policies"].items())
+    accuracies = {name: targets[target]["accuracy"] for name, targets in evaluation["policies"].items()}
+    figures = (f"{name} {with_interval(figure)}" for name, figure in accuracies.items())
     missing = evaluation["left_out"]
     left_out = f" ({missing:,} left out: equal after truncation)" if missing else ""
     return (
@@ -54,10 +55,10 @@ def to_markdown(evaluation: Mapping[str, Any], champion: str) -> str:
         for name, targets in evaluation["policies"].items():
             metrics = targets[target]
             cells = [
-                _interval(metrics[c]) if isinstance(metrics[c], Mapping) else _number(metrics[c]) for c in _COLUMNS
+                with_interval(metrics[c]) if isinstance(metrics[c], Mapping) else _number(metrics[c]) for c in _COLUMNS
             ]
             lines.append(f"| {target} | {name} | {metrics['judgements']:,} | {' | '.join(cells)} |")
-    lines += ["", *(f"Gain over {other}: {_interval(gain)}." for other, gain in evaluation["gains"].items())]
+    lines += ["", *(f"Gain over {other}: {with_interval(gain)}." for other, gain in evaluation["gains"].items())]
     lines += [
         "",
         "A policy's accuracy is that of its own preference probability p = σ(L_swap − L). With a loss that has a "
@@ -84,5 +85,13 @@ def _number(value: float | None) -> str:
     return "not finite" if value is None else f"{value:.3f}"
 
 
-def _interval(figure: Mapping[str, float | None]) -> str:
+def with_interval(figure: Mapping[str, float | None]) -> str:
+    """Return a figure and its interval in words; a single prompt or comparison leaves it none."""
+    if lacks_interval(figure):
+        return f"{_number(figure['value'])} (no interval)"
     return f"{_number(figure['value'])} ({_number(figure['low'])} to {_number(figure['high'])})"
+
+
+def lacks_interval(figure: Mapping[str, Any]) -> bool:
+    """Tell whether a figure stands, but nothing is known of how far it may be off."""
+    return figure.get("value") is not None and figure.get("low", 0) is None and figure.get("high", 0) is None

@@ -78,3 +78,15 @@ def test_a_gain_that_chance_explains_does_not_promote_unless_the_figure_itself_w
     assert decide(by_chance, GateSettings()).decision == "reject"
     assert decide(by_chance, GateSettings(decide_by="value")).decision == "promote"
     assert "a lower end of" not in " ".join(decide(by_chance, GateSettings(decide_by="value")).reasons)
+
+
+def test_a_single_prompt_leaves_no_interval_and_nothing_that_is_not_finite() -> None:
+    lone = deepcopy(EVALUATION)
+    figures = [*lone["policies"]["candidate"]["gold"].values(), *lone["gains"].values()]
+    for figure in figures:
+        if isinstance(figure, dict):
+            figure |= {"low": None, "high": None}
+    verdict = decide(lone, GateSettings())
+    reasons = {rule.name: rule.reason for rule in verdict.rules if not rule.passed}
+    assert set(reasons) == {"accuracy", "gain_over_base", "gain_over_champion"}
+    assert "0.800 (no interval)" in reasons["accuracy"]
