@@ -250,6 +250,39 @@ def reliability(
 model_option = click.option("--model", default=None, help="Registered model name; default: registry.model's default.")
 
 
+@main.command()
+@click.option("--inbox", "folder", required=True, metavar="DIR", help="Folder, or URI of one, that batches come into.")
+@config_option
+@set_option
+@store_option
+@model_option
+@json_option
+def inbox(
+    folder: str, config: Path | None, overrides: tuple[str, ...], store: Path | None, model: str | None, as_json: bool
+) -> None:
+    """List the batches in an inbox: new, waiting, consumed by a version, quarantined and why, duplicates.
+
+    A batch is known by its content, not by its name. Consumed is what the champion has seen. Nothing is changed.
+
+    \b
+    Examples:
+      repo-pipeline inbox --inbox batches/
+      repo-pipeline inbox --inbox s3://bucket/votes --set inbox.marker=_SUCCESS
+    """
+    from repo.settings import load_settings
+    from repo.tracking.store import choose_store
+
+    if model is not None:
+        overrides = (*overrides, f"registry.model={json.dumps(model)}")
+    settings = load_settings(config, overrides)
+    chosen = choose_store(store)
+    from pipelines.inbox_screen import as_rows, describe
+    from pipelines.inbox_screen import look as look_into
+
+    batches = look_into(folder, settings, chosen)
+    click.echo(json.dumps(as_rows(batches), indent=2, ensure_ascii=False) if as_json else describe(batches))
+
+
 @main.group(invoke_without_command=True)
 @store_option
 @model_option

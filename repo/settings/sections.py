@@ -82,6 +82,17 @@ class DataSettings(Section):
         return values
 
 
+class InboxSettings(Section):
+    """How the inbox that batches are dropped into is looked at."""
+
+    settle_seconds: float = Field(
+        2.0, ge=0, description="a file whose size or time changes within this many seconds is still being written"
+    )
+    marker: str = Field(
+        "", description="a file, such as _SUCCESS, without which the files beside it wait; '' where there is none"
+    )
+
+
 class ValidationSettings(Section):
     """Bounds of the Great Expectations suite. Only `critical` expectations stop a run."""
 
@@ -282,6 +293,7 @@ class Settings(Section):
     """All settings of a training run."""
 
     data: DataSettings = DataSettings()
+    inbox: InboxSettings = InboxSettings()
     simulation: SimulationSettings = SimulationSettings()
     validation: ValidationSettings = ValidationSettings()
     policy: PolicySettings = PolicySettings()

@@ -40,6 +40,7 @@ class Tag(StrEnum):
     EXAM_DIGEST = "exam_digest"
     SIMULATED = "simulated"
     COMPARED_WITH = "compared_with"
+    BATCHES = "batches"
 
 
 @dataclass(frozen=True)

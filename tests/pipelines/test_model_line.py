@@ -45,7 +45,8 @@ def line(repo_pipeline: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shuffled = random.Random(0).sample(without_gold(ROWS), len(ROWS))
     later = write(folder / "later.jsonl", [*without_gold(OTHER), *shuffled])
     usual = (*SMALL[:-1], "gate.min_judgements=5")
-    for data, settings in ((first, usual), (first, usual), (later, (*usual, "data.held_out=0.02"))):
+    last = ("data.held_out=0.02", "reliability.prior_state=models:/repo-policy@champion")
+    for data, settings in ((first, usual), (first, usual), (later, (*usual, *last))):
         done = repo_pipeline("run", "--data", data, "--store", folder / "store", *options(settings))
         assert done.returncode == 0, done.stdout + done.stderr
         (folder / f"output-{len(list(folder.glob('output-*')))}.txt").write_text(done.stdout)
@@ -75,6 +76,11 @@ def test_what_is_judged_never_trains_also_when_later_files_hold_it_again(line: P
         assert not set(table["prompt"]) & set(exam["prompt"])
     assert set(trained[2]["prompt"]) & {str(row["prompt"]) for row in OTHER}
     assert "of the model line's evaluation set are left out" in (line / "output-2.txt").read_text()
+
+
+def test_a_later_run_may_begin_with_what_the_champion_knows_of_annotators(line: Path) -> None:
+    reports = [read_json(path) for path in artifacts(line / "store", "report/reliability.json")]
+    assert [bool(report["prior"]) for report in reports] == [False, False, True]
 
 
 def test_champion_and_candidate_sit_the_same_exam(line: Path) -> None:

@@ -50,6 +50,11 @@ class Case:
         """The features, in the design's order."""
         return "+".join(feature for feature in SETTINGS if feature in self.on) or "plain"
 
+    @property
+    def prior_coins(self) -> int:
+        """Coins of the earlier estimate. With `pinned` it is one: so both numbers meet both of `coins`."""
+        return 1 if "pinned" in self.on else 2
+
     def settings(self, prior: Path) -> tuple[str, ...]:
         """Return what stands behind --set; `prior` is the state that an earlier estimate left."""
         chosen = [setting for feature, both in SETTINGS.items() for setting in both[feature in self.on]]

@@ -1,6 +1,7 @@
 """One run of the design from its outermost door, killed on the way where the design says so; what it left behind."""
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -98,21 +99,21 @@ class Home:
         earlier = SimulationSettings(comparisons=40, prompts=40, seed=7, reliabilities={**PEOPLE, **RETIRED})
         write_jsonl(self.root / "votes.jsonl", _votes(now))
         write_jsonl(self.root / "earlier.jsonl", _votes(earlier))
-        for pseudonyms in (False, True):
-            output = self.prior(pseudonyms).parent
-            chosen = options((f"data.pseudonymise={str(pseudonyms).lower()}", "reliability.coins=2"))
+        for pseudonyms, coins in itertools.product((False, True), (1, 2)):
+            output = self.prior(pseudonyms, coins).parent
+            chosen = options((f"data.pseudonymise={str(pseudonyms).lower()}", f"reliability.coins={coins}"))
             command = ("reliability", "--annotations", "earlier.jsonl", "--output", output, *chosen)
             self._finish(command, self.root / output.name, self.root / f"{output.name}-tmp")
 
-    def prior(self, pseudonyms: bool) -> Path:
+    def prior(self, pseudonyms: bool, coins: int) -> Path:
         """Return the state that the earlier annotations left, with ids as they are or with pseudonyms."""
-        return self.root / "earlier" / ("pseudonyms" if pseudonyms else "ids") / "reliability_state.json"
+        return self.root / "earlier" / f"{'pseudonyms' if pseudonyms else 'ids'}-{coins}" / "reliability_state.json"
 
     def train(self, case: Case, folder: Path, *, disturbed: bool) -> Finished:
         """Run a case's command in a store of its own; `disturbed`: kill it amid training, and run it again."""
         folder.mkdir()
         store = Store(folder / "store")
-        settings = case.settings(self.prior("pseudonyms" in case.on))
+        settings = case.settings(self.prior("pseudonyms" in case.on, case.prior_coins))
         command = ("run", "--data", "votes.jsonl", "--store", store.root, *options(settings))
         killed: frozenset[str] = frozenset()
         if disturbed:

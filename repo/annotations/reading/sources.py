@@ -5,7 +5,8 @@ import glob
 import os
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import parse_qsl
@@ -72,6 +73,31 @@ def is_hidden(name: str, named: str = "") -> bool:
     """Tell whether a path holds a part that is hidden or macOS's own, and that `named` does not name."""
     parts = set(PurePath(name).parts) - set(PurePath(named).parts)
     return any(_is_hidden_part(part) for part in parts)
+
+
+def files_in(folder: str) -> list[str]:
+    """Return the visible files of a local or remote folder, whatever their kind, in a stable order; maybe none.
+
+    Raises:
+        UserError: there is no such folder, or it cannot be listed.
+    """
+    if "://" not in folder:
+        path = os.path.expanduser(folder)
+        if not os.path.isdir(path):
+            problem = "is a file, not a folder" if os.path.exists(path) else "no such folder"
+            raise UserError(
+                f"{folder}: {problem}", _nearest(Path(path)) or "give the folder that files are dropped into"
+            )
+        return sorted(_visible_files(path))
+    with _reachable(folder):
+        import fsspec
+
+        files, path = fsspec.core.url_to_fs(folder)
+        if "file" in files.protocol:
+            return files_in(path)
+        if files.isdir(path):
+            return sorted(_addresses(files, files.find(path), path))
+    raise UserError(f"{folder}: no such folder", "check the URI and your access to it")
 
 
 def hub_parts(address: str) -> tuple[str, str, str]:
@@ -153,9 +179,9 @@ def _visible_files(folder: str) -> list[str]:
 
 
 def _expand_remote(uri: str) -> list[str]:
-    import fsspec
+    with _reachable(uri):
+        import fsspec
 
-    try:
         files, path = fsspec.core.url_to_fs(uri)
         if "file" in files.protocol:
             return _expand(path)
@@ -168,15 +194,22 @@ def _expand_remote(uri: str) -> list[str]:
             return _matched(uri, _addresses(files, files.glob(path), path))
         else:
             found = [uri] if files.exists(path) else []
-    except UserError:
-        raise
-    except Exception as error:  # every storage service raises its own kinds
-        problem = without_secrets(str(error) or type(error).__name__, uri)
-        remedy = driver_remedy(uri, error) or "check the URI and your access to it"
-        raise UserError(f"{uri}: {problem}", remedy) from error
     if not found:
         raise UserError(f"{uri}: no such file", "check the URI and your access to it")
     return found
+
+
+@contextmanager
+def _reachable(uri: str) -> Iterator[None]:
+    """Turn whatever a storage service raises into a user's error: each has kinds of its own."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        problem = without_secrets(str(error) or type(error).__name__, uri)
+        remedy = driver_remedy(uri, error) or "check the URI and your access to it"
+        raise UserError(f"{uri}: {problem}", remedy) from error
 
 
 def _addresses(files: Any, names: Iterable[str], named: str) -> list[str]:

@@ -8,8 +8,10 @@ from typing import Any
 from repo.annotations.quarantine import QuarantinedRow
 from repo.annotations.reading.texts import CONTENT
 
-FEW_BAD, ENOUGH = "Few rows are bad", "There are enough comparisons"
-"""The expectations of a batch that fail for want of good rows."""
+FEW_BAD, ENOUGH, DECIDED = "Few rows are bad", "There are enough comparisons", "Not all votes are ties"
+"""Expectations of a batch: the first two fail for want of good rows."""
+LARGE_ENOUGH = (ENOUGH, DECIDED)
+"""What may be asked of all batches together only."""
 _MOST = 0.9
 """Share of bad rows that have a reason in common for it to be called the one reason."""
 _SHOWN = 3

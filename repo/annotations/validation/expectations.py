@@ -14,7 +14,7 @@ import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
 from repo.annotations.schema import COLUMNS
-from repo.annotations.validation.causes import ENOUGH, FEW_BAD
+from repo.annotations.validation.causes import DECIDED, ENOUGH, FEW_BAD
 from repo.annotations.validation.measures import PREFERENCES, REPLACED
 from repo.settings import ValidationSettings
 
@@ -200,7 +200,7 @@ def vote_expectations(settings: ValidationSettings, positions_known: bool) -> li
             min_value=1,
             severity="critical",
             meta={
-                "title": "Not all votes are ties",
+                "title": DECIDED,
                 "bound": "at least one vote for a response",
                 "unit": "{:.0f} votes for a response",
                 "advice": "all votes are ties, and ties teach no preference: collect votes for one of the responses",

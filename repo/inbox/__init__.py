@@ -1,0 +1,1 @@
+"""The inbox that batches of annotations are dropped into: what is there, and what of it is new."""
