@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # pip's own settings (index, find-links, certificates) decide where packages come from.
 READY := $(VENV)/.ready
-PEERS := .venv-bench
+FUZZ_SECONDS := 600
 
-.PHONY: help setup demo test test-runs test-seams lint bench-reliability bench-scale yaml yaml-check lock clean
+.PHONY: help setup demo test test-runs test-seams test-stores fuzz-reading lint bench-reliability bench-scale yaml yaml-check lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -32,27 +32,34 @@ test-runs: $(READY)  ## Whole runs: model lines, runs that are killed or stopped
 test-seams: $(READY)  ## Run the pipeline where its features meet, two by two (under 12 minutes on two cores)
 	$(BIN)/python -m pytest tests/seams -n 2 --maxschedchunk 1
 
+test-stores: $(VENV)-stores/.ready  ## Read from an S3 server of the test's own, through the real driver
+	$(VENV)-stores/bin/python -m pytest tests/stores
+
+fuzz-reading: $(VENV)-fuzz/.ready  ## Read files changed at random (FUZZ_SECONDS=600): a table or an error in words
+	$(VENV)-fuzz/bin/python -m tests.fuzzing.reading --seconds $(FUZZ_SECONDS)
+
 lint: $(READY)  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench-reliability: $(PEERS)/.ready  ## Measure the reliability estimates against their targets and peers (under 25 minutes; needs 8 GB)
-	$(PEERS)/bin/python -m benchmarks.reliability.run
+bench-reliability: $(VENV)-bench/.ready  ## Measure the reliability estimates against their targets and peers (under 25 minutes; needs 8 GB)
+	$(VENV)-bench/bin/python -m benchmarks.reliability.run
 
 bench-scale: $(READY)  ## Measure memory and time of large inputs against their targets (about an hour; needs 24 GB)
 	$(BIN)/python -m benchmarks.scale.run
 
-# The peers (pyproject's extra `bench`) live in an environment of their own that sees everything in $(VENV) and may
-# shadow nothing of it: they are measured with the locked numpy and pandas, and torch is not installed twice.
-$(PEERS)/.ready: $(READY)
-	rm -rf $(PEERS)
-	$(BIN)/python -m venv --without-pip $(PEERS)
-	for site in $(PEERS)/lib/python*/site-packages; do \
-	  echo "../../../../$(VENV)/$${site#$(PEERS)/}" > "$$site/locked.pth"; \
+# An extra of pyproject beside the lock (bench: the peers; fuzz; stores) lives in an environment of its own that sees
+# everything in $(VENV) and may shadow nothing of it: peers are measured with the locked numpy and pandas, and torch is
+# not installed twice.
+$(VENV)-%/.ready: $(READY)
+	rm -rf $(VENV)-$*
+	$(BIN)/python -m venv --without-pip $(VENV)-$*
+	for site in $(VENV)-$*/lib/python*/site-packages; do \
+	  echo "../../../../$(VENV)/$${site#$(VENV)-$*/}" > "$$site/locked.pth"; \
 	done
-	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' > $(PEERS)/peers.txt
-	$(BIN)/python -m pip --python $(PEERS)/bin/python install --quiet --constraint requirements.lock --requirement $(PEERS)/peers.txt
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["$*"], sep="\n")' > $(VENV)-$*/extra.txt
+	$(BIN)/python -m pip --python $(VENV)-$*/bin/python install --quiet --constraint requirements.lock --requirement $(VENV)-$*/extra.txt
 	@touch $@
 
 yaml: $(READY)  ## Compile the pipelines to pipelines/compiled/
@@ -68,4 +75,4 @@ lock: $(READY)  ## Resolve pyproject.toml anew into requirements.lock
 	  pyproject.toml | sed -E 's/^(torch==[0-9.]+)\+cpu/\1/' > requirements.lock
 
 clean:  ## Remove the environments and caches (not .repo/)
-	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV)-* .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
