@@ -3,6 +3,7 @@
 import pandas as pd
 
 from repo.annotations.reading.side_files import ID, ids_of, load_one, one_column, single_values, unused, value_text
+from repo.annotations.reading.values import quoted
 from repo.errors import UserError
 
 ANSWER = ("truth", "gold")
@@ -34,11 +35,13 @@ def read_gold(source: str, table: pd.DataFrame, names: pd.DataFrame) -> tuple["p
     sides = {name: _side(answer, *pairs[name]) for name, answer in single.items() if answer and name in pairs}
     for line, name, answer in zip(loaded.lines, ids, answers, strict=True):
         if sides.get(name) == "":
-            expected = " or ".join(map(repr, sorted(pairs[name])))
-            raise UserError(f"{loaded.name}, line {line}: {column} {answer!r} is not {expected}", "correct that row")
+            expected = " or ".join(map(quoted, sorted(pairs[name])))
+            raise UserError(
+                f"{loaded.name}, line {line}: {column} {quoted(answer)} is not {expected}", "correct that row"
+            )
     if not sides:
         problem = f"{loaded.name}: none of its answers is about a comparison in the annotations"
-        remedy = f"its {key} must be the annotations'; there the first is {table['comparison_id'].iloc[0]!r}"
+        remedy = f"its {key} must be the annotations'; there the first is {quoted(table['comparison_id'].iloc[0])}"
         raise UserError(problem, remedy)
     gold = table["comparison_id"].map(sides).fillna("").astype("str")
     return gold, unused(loaded, ids, pairs, "comparison with labels")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from repo.annotations.reading.loading import LoadedFile
 from repo.annotations.reading.side_files import ID, ids_of, load_one, one_column, single_values, unused
 from repo.annotations.reading.texts import scalar_text
+from repo.annotations.reading.values import quoted
 from repo.annotations.schema import COLUMNS
 from repo.errors import UserError
 
@@ -22,6 +23,8 @@ _LAYOUT = (
     "give comparison_id (or task, item) and margin: log-odds that the better one is response_a (chosen; the class that "
     "sorts last) as the comparison's first row in the annotations has it; or line and margin: that of the row's label"
 )
+_LONGEST_LINE = 18
+"""Digits of the largest line number there can be."""
 _DISAGREE = 1e-3
 """Rows of a comparison disagree when their margins differ by more than this share of the largest."""
 
@@ -118,7 +121,7 @@ def _spread(loaded: LoadedFile, by_comparison: "pd.Series[float]", notes: list[s
     values = table["comparison_id"].map(by_comparison).to_numpy(dtype=float)
     missing = table["comparison_id"][np.isnan(values)].unique()
     if len(missing):
-        first = ", ".join(map(repr, missing[:3])) + (", …" if len(missing) > 3 else "")
+        first = ", ".join(map(quoted, missing[:3])) + (", …" if len(missing) > 3 else "")
         share = f"{len(missing):,} of {table['comparison_id'].nunique():,} comparisons"
         raise UserError(
             f"{loaded.name}: no margin for {share}: {first}",
@@ -150,7 +153,7 @@ def _lines(loaded: LoadedFile) -> list[int]:
     lines = []
     for place, row in zip(loaded.lines, loaded.rows, strict=True):
         text = scalar_text(row.get("line"))
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > _LONGEST_LINE:
             problem = f"{loaded.name}, line {place}: line is {text[:40]!r}, not a line number"
             raise UserError(problem, "give the line (JSONL, CSV) or record number (other formats) in the annotations")
         lines.append(int(text))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from repo.annotations.quarantine import QuarantinedRow
+from repo.annotations.reading.columns import names_of
 from repo.annotations.reading.ids import case_notes
 from repo.annotations.reading.loading import LoadedFile, load
 from repo.annotations.reading.pseudonyms import pseudonym_key, pseudonymise
@@ -16,6 +17,7 @@ from repo.annotations.reading.reader import ReadResult, read_annotations
 from repo.annotations.reading.rows import Row
 from repo.annotations.reading.side_files import TASK, one_column, value_text
 from repo.annotations.reading.sources import expand_sources
+from repo.annotations.reading.values import quoted
 from repo.annotations.schema import empty_table
 from repo.errors import UserError
 from repo.ids import id_text
@@ -137,8 +139,8 @@ def _columns(loaded: LoadedFile, settings: DataSettings) -> dict[str, str]:
         if ours not in OURS:
             raise UserError(f"data.columns: '{ours}' is no column of a crowd table", f"map one of {', '.join(OURS)}")
         if theirs not in loaded.columns:
-            shown = ", ".join(map(repr, loaded.columns))
-            raise UserError(f"{loaded.name}: no column '{theirs}' (data.columns.{ours})", f"its columns are {shown}")
+            problem = f"{loaded.name}: no column '{theirs}' (data.columns.{ours})"
+            raise UserError(problem, f"its columns are {names_of(loaded)}")
     wanted = {"task": TASK, "worker": ("worker",), "label": ("label",)}
     return mapped | {
         name: one_column(loaded, candidates, _CROWD) for name, candidates in wanted.items() if name not in mapped
@@ -156,14 +158,14 @@ def _two_classes(labels: _Labels) -> tuple[str, str]:
         raise UserError(f"no row is complete; the first: {row.place}: {'; '.join(row.reasons)}", _CROWD)
     if len(counts) == 1:
         only = next(iter(counts))
-        problem = f"every label is {only!r}: where nobody ever says anything else, nothing tells who is right"
+        problem = f"every label is {quoted(only)}: where nobody ever says anything else, nothing tells who is right"
         raise UserError(problem, "give labels of two classes")
-    named = ", ".join(f"{name!r} ({number:,} times)" for name, number in counts.most_common(_MOST_NAMED))
+    named = ", ".join(f"{quoted(name)} ({number:,} times)" for name, number in counts.most_common(_MOST_NAMED))
     more = f" and {len(counts) - _MOST_NAMED:,} more" if len(counts) > _MOST_NAMED else ""
     rarest = labels.complete[labels.complete["label"] == counts.most_common()[-1][0]].iloc[0]
     raise UserError(
         f"the labels name {len(counts):,} classes, not two: {named}{more}\n"
-        f"  the rarest, {rarest['label']!r}, stands first at {rarest['file']}, line {rarest['line']}",
+        f"  the rarest, {quoted(rarest['label'])}, stands first at {rarest['file']}, line {rarest['line']}",
         "keep the rows of two classes, or ask one class against the rest: turn the others into one",
     )
 

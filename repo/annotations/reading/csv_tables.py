@@ -2,11 +2,13 @@
 
 import csv
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from repo.annotations.reading.json_cells import pack
 from repo.annotations.reading.rows import Row, Rows
+from repo.annotations.reading.values import quoted
 from repo.errors import UserError
 
 SEPARATORS = ",;\t|"
@@ -32,8 +34,7 @@ def read_csv(name: str, file: TextIO, usual: str = ",") -> tuple[list[str], Rows
     records = _records(name, file, separator)
     header = _header(records)
     columns = [column or f"Unnamed: {place}" for place, column in enumerate(header)]
-    if len(set(columns)) < len(columns):
-        raise UserError(f"{name}: a column name occurs twice: {', '.join(columns)}", "rename one of them")
+    refuse_repeated(name, columns)
     unnamed = {column for column, given in zip(columns, header, strict=True) if not given}
     lines: list[int] = []
 
@@ -51,6 +52,17 @@ def read_csv(name: str, file: TextIO, usual: str = ",") -> tuple[list[str], Rows
         columns = [column for column in columns if column not in unnamed]
         packed = packed.map(lambda chunk: [{column: row[column] for column in columns} for row in chunk])
     return columns, packed, lines, notes
+
+
+def refuse_repeated(name: str, columns: Sequence[str]) -> None:
+    """Refuse a table two of whose columns have one name.
+
+    Raises:
+        UserError: two have; it shows that name alone: where the header is missing, names are whole texts.
+    """
+    (column, times), *_ = Counter(columns).most_common(1) or [("", 0)]
+    if times > 1:
+        raise UserError(f"{name}: the column name {quoted(column)} occurs {times} times", "rename all but one")
 
 
 def _separator(name: str, file: TextIO, usual: str) -> str:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -121,6 +122,8 @@ def _parse(cell: str) -> Any:
     if not _PYTHON.match(cell):
         return parse(cell)
     try:
-        return ast.literal_eval(cell.strip())
+        # Python warns of a backslash that escapes nothing, and reads it as it stands.
+        with warnings.catch_warnings(action="ignore"):
+            return ast.literal_eval(cell.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         raise JsonError("neither JSON nor a list as Python prints it") from None

@@ -17,7 +17,7 @@ import fsspec
 from pyarrow import parquet
 
 from repo.annotations.reading.compression import unpack
-from repo.annotations.reading.csv_tables import read_csv
+from repo.annotations.reading.csv_tables import read_csv, refuse_repeated
 from repo.annotations.reading.encodings import open_text
 from repo.annotations.reading.json_cells import pack
 from repo.annotations.reading.json_rows import Numbered, parse_array, parse_lines, without_lone_surrogates
@@ -180,8 +180,7 @@ def _from_dataset(name: str, load_table: Callable[[], Any]) -> LoadedFile:
 
 
 def _from_batches(name: str, columns: list[str], batches: Iterator[Any]) -> LoadedFile:
-    if len(set(columns)) < len(columns):
-        raise UserError(f"{name}: a column name occurs twice: {', '.join(columns)}", "rename one of them")
+    refuse_repeated(name, columns)
 
     def rows() -> Iterator[Row]:
         with _readable(f"{name}: a value in it cannot be read", "write it again"):

@@ -9,6 +9,7 @@ from repo.annotations.reading.ids import ids_in_files
 from repo.annotations.reading.loading import LoadedFile, load
 from repo.annotations.reading.sources import expand_sources
 from repo.annotations.reading.texts import scalar_text
+from repo.annotations.reading.values import quoted
 from repo.errors import UserError
 from repo.ids import id_text
 
@@ -82,8 +83,8 @@ def _id_in(place: str, name: str, file: str, of_file: dict[str, str]) -> str:
     found = {full for known, full in of_file.items() if file and f"/{known}".endswith(f"/{file}")}
     if len(found) == 1:
         return found.pop()
-    problem = f"{place}: {name!r} is the id of a different comparison in different annotation files"
-    shown = ", ".join(map(repr, sorted(set(of_file.values()))[:3]))
+    problem = f"{place}: {quoted(name)} is the id of a different comparison in different annotation files"
+    shown = ", ".join(map(quoted, sorted(set(of_file.values()))[:3]))
     raise UserError(problem, f"say which one in a column file, or name it as the annotations do: {shown}")
 
 
@@ -98,7 +99,8 @@ def single_values(loaded: LoadedFile, keys: Sequence[Any], values: Sequence[Valu
     for line, key, value in zip(loaded.lines, keys, values, strict=True):
         if single.setdefault(key, value) != value:
             problem = (
-                f"{loaded.name}, line {line}: {what} {value!r} for {key!r}, but line {lines[key]} says {single[key]!r}"
+                f"{loaded.name}, line {line}: {what} {quoted(value)} for {quoted(key)}, "
+                f"but line {lines[key]} says {quoted(single[key])}"
             )
             raise UserError(problem, "give one value for each")
         lines.setdefault(key, line)
@@ -112,4 +114,4 @@ def unused(loaded: LoadedFile, keys: Sequence[Any], known: Collection[Any] | pd.
         return []
     line, key = unknown[0]
     count = f"{len(unknown):,} of {len(keys):,} rows name no {what}"
-    return [f"{loaded.name}: {count}, the first in line {line}: {key!r}; they are not used"]
+    return [f"{loaded.name}: {count}, the first in line {line}: {quoted(key)}; they are not used"]

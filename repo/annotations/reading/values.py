@@ -7,6 +7,8 @@ from typing import Any
 
 from repo.annotations.reading.json_rows import without_lone_surrogates
 
+_LONGEST_QUOTED = 80
+
 
 class BadRowError(ValueError):
     """A row that cannot be understood; its arguments are the reasons."""
@@ -59,6 +61,13 @@ def kind_of(value: Any) -> str:
     """Return a value's kind in words."""
     kinds = {str: "text", bool: "true/false", int: "a number", float: "a number", list: "a list", dict: "an object"}
     return kinds.get(type(value), f"a {type(value).__name__}")
+
+
+def quoted(value: Any) -> str:
+    """Return a value for a message, in quotes where it is text, and cut where it is longer than a line."""
+    if isinstance(value, str) and len(value) > _LONGEST_QUOTED:
+        return repr(f"{value[:_LONGEST_QUOTED]}…")
+    return repr(value)
 
 
 def parsed(text: Any) -> Any:

@@ -1,5 +1,6 @@
 """What a file's words and codes for a vote mean. Words are known, numbers never: they differ from set to set."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ _WORDS = {
     "tie": ("tie", "tie (bothbad)", "both_bad"),
 }
 _MOST_SHOWN = 8
+_LONGEST_CODE = 80
+_WHOLE = re.compile("0|-?[1-9][0-9]{0,17}")
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def check_codes(place: str, column: str, values: Iterable[Any], codes: VoteCodes
 
 def describe_setting(codes: list[str]) -> str:
     """Return how to say what codes mean. Which one means what is never guessed."""
-    if len(codes) > _MOST_SHOWN:
+    if len(codes) > _MOST_SHOWN or max(map(len, codes)) > _LONGEST_CODE:
         return "say which column is the vote: data.columns={preference: ...}; codes are explained by data.values"
     if len(codes) == 2:
         one, other = sorted(codes)
@@ -89,7 +92,7 @@ def _setting(**codes: list[str]) -> str:
 
 def _as_yaml(code: str) -> Any:
     """Return a code as the number that it is, to spare the reader quotation marks."""
-    return int(code) if code.lstrip("-").isdecimal() and str(int(code)) == code else code
+    return int(code) if _WHOLE.fullmatch(code) else code
 
 
 def _quoted(argument: str) -> str:

@@ -47,6 +47,7 @@ def test_answers_about_nothing_are_counted(write: Write) -> None:
     ("content", "words"),
     [
         ("item,truth\np,2\n", ["gold.csv, line 2", "truth '2' is not '0' or '1'"]),
+        (f"item,truth\np,{'2' * 5000}\n", ["gold.csv, line 2", "is not '0' or '1'"]),
         ("item,truth\np,1\nq,1\np,0\n", ["gold.csv, line 4", "line 2 says '1'"]),
         ("item,truth\nx,1\n", ["none of its answers", "'p'"]),
         ("item,truth\np,\n", ["none of its answers"]),
@@ -58,3 +59,4 @@ def test_what_cannot_be_used_is_named(write: Write, content: str, words: list[st
     with pytest.raises(UserError) as caught:
         gold(write, content, ("1", "0"))
     assert [word for word in words if word not in str(caught.value)] == []
+    assert len(str(caught.value)) < 1000

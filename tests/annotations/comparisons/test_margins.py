@@ -167,6 +167,8 @@ def test_margins_about_nothing_are_counted_and_left_out(write: Write) -> None:
         ("comparison_id,margin\nc0,1\nc1,1\nc0,2\n", ["margins.csv, line 4", "margin 2.0 for 'c0'", "line 2 says 1.0"]),
         ("line,margin\n1,1\n2,1\n1,2\n", ["margins.csv, line 4", "line 2 says 1.0"]),
         ("line,margin\none,1\n", ["margins.csv, line 2", "line is 'one'"]),
+        (f"line,margin\n{'9' * 5000},1\n", ["margins.csv, line 2", "not a line number"]),
+        (f"comparison_id,margin\n{'9' * 5000},1\n{'9' * 5000},2\n", ["margin 2.0 for", "line 2 says 1.0"]),
         ("comparison_id,score\nc0,1\n", ["no column margin", "'score'"]),
         ("pair,margin\nc0,1\n", ["no column comparison_id or task or item", "line and margin"]),
         ("line,comparison_id,margin\n1,c0,1\n", ["both line and comparison_id"]),
@@ -181,6 +183,7 @@ def test_what_cannot_be_used_is_named(write: Write, content: str, words: list[st
     with pytest.raises(UserError) as caught:
         margins(write, rows, content)
     assert [word for word in words if word not in str(caught.value)] == []
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_line_with_several_labels_cannot_be_named_by_line(write: Write) -> None:

@@ -154,6 +154,7 @@ def test_workers_are_pseudonymised_before_anything_is_kept(write: Write, monkeyp
         (table(["1,1,0", "2,1,l", *full()]), ["3 classes", "'l' (1 times)", "labels.csv, line 3"]),
         (table([f"{n},1,{n}" for n in range(9)]), ["9 classes", "and 3 more"]),
         (table(["1,1,yes", "2,1,yes "]), ["every label is 'yes'"]),
+        (table(["1,1,0", f"2,1,{'long ' * 2000}", *full()]), [f"'{'long ' * 16}…' (1 times)"]),
         (table(["1,,0"]), ["no row is complete", "labels.csv, line 2: worker is missing"]),
         (table(["1,1,0"], "task,worker,answer"), ["no column label", "'answer'", "task (or item), worker, label"]),
         (table(["1,1,0"], "task,annotator,label"), ["no column worker"]),
@@ -161,12 +162,13 @@ def test_workers_are_pseudonymised_before_anything_is_kept(write: Write, monkeyp
         (table([]), ["no rows"]),
         ("", ["empty"]),
     ],
-    ids=["three classes", "many", "one", "none", "no label", "no worker", "task and item", "header", "empty"],
+    ids=["three classes", "many", "one", "long", "none", "no label", "no worker", "task and item", "header", "empty"],
 )
 def test_what_cannot_be_used_is_named(write: Write, content: str, words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
         read_votes(write(content, "labels.csv"), DataSettings())
     assert [word for word in words if word not in str(caught.value)] == []
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize(

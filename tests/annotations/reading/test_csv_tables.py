@@ -60,7 +60,7 @@ def test_an_unnamed_column_is_kept_where_it_holds_something(write):
         ("a,b,\n1\n", "line 2: 1 fields, the header has 3", "complete or delete that line"),
         ('a,b\n1,2\n"3,4\n5,6\n', "line 3: not valid CSV", "never closed"),
         ('a,b\n1,2\n"3"x,4\n', "line 3: not valid CSV", "double the quotes"),
-        ("a,b,a\n1,2,3\n", "a column name occurs twice: a, b, a", "rename"),
+        ("a,b,a\n1,2,3\n", "the column name 'a' occurs 2 times", "rename"),
     ],
 )
 def test_fields_that_are_not_the_headers_are_refused_by_line(write, text, words, remedy):
@@ -68,3 +68,10 @@ def test_fields_that_are_not_the_headers_are_refused_by_line(write, text, words,
     with pytest.raises(UserError, match=f"^{path}.*{words}") as caught:
         load(path)
     assert remedy in caught.value.remedy
+
+
+def test_a_table_without_a_header_whose_texts_repeat_is_refused_in_a_line(write):
+    text = "word " * 5000
+    with pytest.raises(UserError, match="occurs 2 times") as caught:
+        load(write(f"{text},{text},other\n", "x.csv"))
+    assert len(str(caught.value)) < 400

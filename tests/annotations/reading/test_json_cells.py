@@ -152,3 +152,9 @@ def test_the_votes_of_multipref_are_read_from_csv(tmp_path, write):
 def test_texts_of_a_json_file_are_texts(write):
     rows = [{"prompt": json.dumps(MESSAGES)}]
     assert load(write(rows)).rows == rows
+
+
+def test_backslashes_in_a_list_as_python_prints_it_are_read_without_warnings(write, recwarn):
+    loaded = load(write("""prompt,x\n"[{'role': 'user', 'content': '\\d'}]",1\n""", "x.csv"))
+    assert loaded.rows[0]["prompt"] == [{"role": "user", "content": "\\d"}]
+    assert not recwarn.list

@@ -119,7 +119,7 @@ GOOD = '{"prompt": "a"}\n'
         ("[{}, 3]", "x.json", "record 2: a JSON object is expected"),
         ('[{"prompt": "a"},\n {"prom', "x.json", "line 2: not valid JSON"),
         ('{"data": [\n{"prompt": "a"}\n]}', "x.json", "neither JSON lines nor a JSON array"),
-        ("a,a\n1,2\n", "x.csv", "occurs twice"),
+        ("a,a\n1,2\n", "x.csv", "occurs 2 times"),
         ("a,b\n1,2\n1,2,3\n", "x.csv", "line 3"),
         ("not parquet", "x.parquet", "not a readable Parquet file"),
         ("text", "x.docx", "unknown file format"),

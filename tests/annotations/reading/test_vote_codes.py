@@ -73,6 +73,13 @@ def test_a_file_whose_votes_are_names_is_not_asked_for_hundreds_of_codes(write, 
     assert "which column is the vote" in caught.value.remedy
 
 
+@pytest.mark.parametrize("odd", ["--5", "9" * 5000, "-" + "9" * 5000, "٣", "word " * 5000])
+def test_codes_that_look_like_numbers_or_are_whole_texts_are_shown_in_a_few_lines(write, vote, odd):
+    with pytest.raises(UserError, match="what does preference mean by") as caught:
+        read_annotations(write([vote(1, preference=odd), vote(2, preference="x")]), DataSettings())
+    assert len(str(caught.value)) < 1000
+
+
 def test_the_settings_say_what_codes_mean(write, vote):
     source = write(coded(vote, [1, "2", 0, "tie", -100, 1.0]))
     values = {"a": [1], "b": [2, "right"], "tie": [0], "skip": [-100]}
