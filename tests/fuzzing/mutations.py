@@ -27,7 +27,10 @@ ODD: list[Any] = [
     '[{"role": "user", "content": "\\ud83d"}]',
     '[{"role": "user", "content": "x"}]',
     '[{"role": 1, "role": 2}]', "[{'role': 1e999, 'content': 1}]", "(" * 300,
-    "[{'role': " + "-" * 5000 + "1}]", "{'role'}", "[" + "9" * 5000 + "]", "\n\nHuman:\n\nAssistant:",
+    "[{'role': " + "-" * 5000 + "1}]", "{'role'}",
+    "[{'role': 'user', 'content': 'x', 1: {2, 3}}]", "[{'role': 'user', 'content': b'x'}]",
+    "[{'role': ..., 'content': 1j}]",
+    "[{'role': 'user', 'content': 'x', None: (1,), (2, 3): 4}]", "[" + "9" * 5000 + "]", "\n\nHuman:\n\nAssistant:",
     "Human: \n\nAssistant:", "\n\nHuman: a\n\nAssistant: b\n\nHuman: c",
     "a", "b", "A", "tie", "chosen", "rejected", "skip", "response_a", "c1",
 ]  # fmt: skip

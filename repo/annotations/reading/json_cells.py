@@ -1,6 +1,7 @@
 """Columns of text that hold message lists as JSON, as CSV files must → what JSON would have given."""
 
 import ast
+import json
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -124,6 +125,7 @@ def _parse(cell: str) -> Any:
     try:
         # Python warns of a backslash that escapes nothing, and reads it as it stands.
         with warnings.catch_warnings(action="ignore"):
-            return ast.literal_eval(cell.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise JsonError("neither JSON nor a list as Python prints it") from None
+            as_json = json.dumps(ast.literal_eval(cell.strip()))
+    except (TypeError, ValueError, SyntaxError, MemoryError, RecursionError):
+        raise JsonError("neither JSON nor a list as Python prints it, or of things that JSON cannot hold") from None
+    return parse(as_json)

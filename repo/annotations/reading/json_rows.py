@@ -164,5 +164,5 @@ def _is_json(text: str) -> bool:
 
 def _invalid(error: json.JSONDecodeError) -> JsonError:
     cut = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated")
-    problem = f"not valid JSON ({error.msg.removesuffix(' starting at')} at character {error.colno})"
+    problem = f"not valid JSON ({error.msg.removesuffix(' at').removesuffix(' starting')} at character {error.colno})"
     return JsonError(f"{problem}; it looks cut off" if cut else problem, error.pos)

@@ -158,3 +158,15 @@ def test_backslashes_in_a_list_as_python_prints_it_are_read_without_warnings(wri
     loaded = load(write("""prompt,x\n"[{'role': 'user', 'content': '\\d'}]",1\n""", "x.csv"))
     assert loaded.rows[0]["prompt"] == [{"role": "user", "content": "\\d"}]
     assert not recwarn.list
+
+
+def test_what_python_prints_is_read_as_far_as_json_can_hold_it(write):
+    cells = ["[{'role': 'user', 'content': 'x', 1: (2, None)}]", "({'role': 'user', 'content': 'y'},)"]
+    text = "prompt,x\n" + "".join(f'"{cell}",1\n' for cell in cells)
+    assert [row["prompt"] for row in load(write(text, "x.csv")).rows] == cells
+    assert load(write(f'prompt,x\n"{cells[0]}",1\n', "x.csv")).rows[0]["prompt"] == [
+        {"role": "user", "content": "x", "1": [2, None]}
+    ]
+    for odd in ("b'x'", "{'x'}", "...", "1j", "{(1, 2): 3}", "[" * 150 + "]" * 150):
+        with pytest.raises(UserError, match="line 2: prompt begins like a list of messages and cannot be read as one"):
+            load(write(f"""prompt,x\n"[{{'role': 'user', 'content': 'x', 'y': {odd}}}]",1\n""", "x.csv"))
