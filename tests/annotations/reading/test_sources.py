@@ -248,3 +248,54 @@ def test_an_unreachable_hub_is_a_user_error(monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="cannot be loaded from the Hugging Face hub"):
         read_annotations("hf://no-such-owner/no-such-name:train", SETTINGS)
+
+
+@pytest.fixture
+def repository(vote, tmp_path, monkeypatch):
+    """A repository of two configurations as the hub holds it, found under its id without the hub."""
+    folder = tmp_path / "owner" / "name"
+    for number, name in enumerate(("plain/train", "plain/test", "odd/first", "odd/second"), start=1):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.jsonl").write_text(json.dumps(vote(number)) + "\n")
+    configurations = [
+        {"config_name": name, "data_files": [{"split": split, "path": f"{name}/{split}.jsonl"} for split in splits]}
+        for name, splits in (("plain", ("train", "test")), ("odd", ("first", "second")))
+    ]
+    (folder / "README.md").write_text(f"---\nconfigs: {json.dumps(configurations)}\n---\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+
+
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize(
+    ("asked", "number"),
+    [
+        ("?config=plain", 1),
+        ("?config=plain&split=test", 2),
+        (":test?config=plain", 2),
+        ("?config=odd&split=first", 3),
+        (":second?config=odd", 4),
+    ],
+)
+def test_the_hubs_configuration_and_split_are_those_asked_for(asked, number):
+    address = f"hf://owner/name{asked}"
+    table = read_annotations(address, SETTINGS).annotations
+    assert table["prompt"].tolist() == [f"question {number}"]
+    assert table["file"].tolist() == [address]
+
+
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("", "Config name is missing.*plain"),
+        ("?config=none", "BuilderConfig 'none' not found.*plain"),
+        ("?config=odd", "split 'train' is not among first, second"),
+        ("?config=plain&split=none", "split 'none' is not among train, test"),
+    ],
+)
+def test_what_the_hub_does_not_hold_is_said_with_what_it_does(asked, words):
+    with pytest.raises(UserError, match=rf"(?s)^hf://owner/name.*{words}") as caught:
+        read_annotations(f"hf://owner/name{asked}", SETTINGS)
+    assert "name" in caught.value.remedy
