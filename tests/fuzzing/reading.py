@@ -147,7 +147,7 @@ def _work(seconds: int) -> int:
 
     arguments = [
         "reading", str(CORPUS), f"-max_total_time={seconds}", f"-max_len={_LONGEST}", f"-artifact_prefix={FINDS}/",
-        "-rss_limit_mb=6000", "-timeout=0", "-verbosity=0", "-print_final_stats=1", "-len_control=0",
+        "-rss_limit_mb=6000", "-timeout=86400", "-verbosity=0", "-print_final_stats=1", "-len_control=0",
     ]  # fmt: skip
     atheris.Setup(arguments, read, custom_mutator=mutate)
     atheris.Fuzz()
