@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import child
 from benchmarks.memory import peak_bytes
-from benchmarks.scale import child
 from benchmarks.scale.words import text
 from benchmarks.table import Row
 from repo.annotations.ingest import ingest
@@ -71,7 +71,7 @@ def in_its_own_process(rows: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "annotations.jsonl"
         write_annotations(path, rows)
-        return child.in_its_own_process("annotations", path) | {"input_bytes": path.stat().st_size}
+        return child.in_its_own_process("scale.annotations", path) | {"input_bytes": path.stat().st_size}
 
 
 def measure(rows: int | None = None) -> list[Row]:

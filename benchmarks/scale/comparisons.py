@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from benchmarks.child import in_its_own_process
 from benchmarks.memory import peak_bytes
-from benchmarks.scale.child import in_its_own_process
 from benchmarks.scale.words import text
 from benchmarks.table import Row
 from repo.policy.batches import collate, epoch_batches, tokenize_annotations
@@ -77,7 +77,7 @@ def tokenize_and_batch(rows: int) -> dict[str, float]:
 def measure(rows: int | None = None) -> list[Row]:
     """Return peak memory and time at so many comparisons, and the growth from a tenth of them."""
     size = rows or ROWS
-    small, large = (in_its_own_process("comparisons", number) for number in (size // 10, size))
+    small, large = (in_its_own_process("scale.comparisons", number) for number in (size // 10, size))
     whole = size >= ROWS
     peak = large["peak_bytes"] / 1e9
     growth = _seconds(large) / size / (_seconds(small) / (size // 10))

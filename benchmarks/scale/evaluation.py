@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.child import in_its_own_process
 from benchmarks.memory import peak_bytes
-from benchmarks.scale.child import in_its_own_process
 from benchmarks.scale.comparisons import WORDS, texts
 from benchmarks.table import Row
 from repo.evaluation import evaluation
@@ -103,7 +103,7 @@ def _figures(exam: Exam) -> dict[str, Any]:
 def measure(rows: int | None = None) -> list[Row]:
     """Return peak memory and seconds at so many held-out prompts (never more than promised)."""
     size = min(rows or ROWS, ROWS)
-    values = in_its_own_process("evaluation", size)
+    values = in_its_own_process("scale.evaluation", size)
     parts = {name: values[f"{name}_seconds"] for name in ("exam", "figures", "files")}
     name, whole, peak = f"{size:.0e} held-out prompts", size >= ROWS, values["peak_bytes"] / 1e9
     total = sum(parts.values())

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks import child
 from benchmarks.memory import peak_bytes
-from benchmarks.scale import child
 from benchmarks.table import Row
 from repo.tracking.store import Server
 
@@ -142,7 +142,7 @@ def _received() -> Iterator[list[int]]:
 
 def measure(rows: int | None = None) -> list[Row]:
     """Return what registering reads of a model of the promised size, whatever the number of rows."""
-    values = child.in_its_own_process("register", BYTES)
+    values = child.in_its_own_process("scale.register", BYTES)
     name = f"a model of {BYTES / 1e9:g} GB behind a server, registered"
     read = max(values["received_bytes"], values["written_bytes"]) / BYTES
     return [

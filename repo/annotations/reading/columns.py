@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from repo.annotations.reading.chunks import Chunk
 from repo.annotations.reading.loading import LoadedFile
 from repo.annotations.reading.rows import Row
 from repo.annotations.reading.values import is_blank
@@ -52,7 +53,14 @@ def rename(loaded: LoadedFile, columns: Mapping[str, str], known: Sequence[str])
         found.update(ours for ours, value in mapped.items() if value is not None)
         return {name: value for name, value in row.items() if name not in taken} | mapped
 
-    rows = loaded.rows.map(lambda chunk: [renamed(row) for row in chunk])
+    def changed(chunk: Chunk) -> Chunk:
+        if any(theirs not in chunk.columns or chunk.columns[theirs].gaps for theirs in columns.values()):
+            return Chunk.of([renamed(row) for row in chunk.rows()])
+        found.update(columns)
+        others = {name: column for name, column in chunk.columns.items() if name not in taken}
+        return Chunk(chunk.size, others | {ours: chunk.columns[theirs] for ours, theirs in columns.items()})
+
+    rows = loaded.rows.convert(changed)
     for ours, theirs in columns.items():
         if ours not in found and theirs not in loaded.columns:
             root = str(root_of(theirs, loaded.columns))
@@ -70,12 +78,7 @@ def root_of(path: str, columns: Sequence[str]) -> str | None:
 
 def with_content(loaded: LoadedFile, columns: Sequence[str]) -> list[str]:
     """Return those of some columns that hold something in some row."""
-    empty = list(columns)
-    for row in loaded.rows:
-        if not empty:
-            break
-        empty = [name for name in empty if is_blank(row.get(name))]
-    return [name for name in columns if name not in empty]
+    return [name for name in columns if any(not is_blank(value) for value, _ in loaded.rows.counts(name))]
 
 
 def looks_like_a_vote(name: str) -> bool:

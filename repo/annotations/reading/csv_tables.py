@@ -2,21 +2,25 @@
 
 import csv
 import sys
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TextIO
 
-from repo.annotations.reading.json_cells import pack
-from repo.annotations.reading.rows import Row, Rows
+from repo.annotations.reading.chunks import Chunk, Coded
+from repo.annotations.reading.json_cells import decode_cells
+from repo.annotations.reading.rows import CHUNK, Rows
 from repo.annotations.reading.values import quoted
 from repo.errors import UserError
 
 SEPARATORS = ",;\t|"
+_FEW = 2**8
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
-def read_csv(name: str, file: TextIO, usual: str = ",") -> tuple[list[str], Rows, list[int], list[str]]:
-    """Return a table's columns, its rows (values are text, or what pack decodes), the line of each row, and notes.
+def read_csv(name: str, file: TextIO, usual: str = ",") -> tuple[list[str], Rows, Sequence[int], list[str]]:
+    """Return a table's columns, its rows (text, or what decode_cells makes of it), the line of each row, and notes.
 
     A header of one column that holds another separator tells that separator. Blank lines are no rows. A column
     without a name is called by its place, as pandas does, and left out where it holds nothing.
@@ -28,7 +32,7 @@ def read_csv(name: str, file: TextIO, usual: str = ",") -> tuple[list[str], Rows
 
     Raises:
         UserError: the quoting is broken, a column name occurs twice, or a row's fields are not the header's; or what
-            pack refuses.
+            decode_cells refuses.
     """
     separator = _separator(name, file, usual)
     records = _records(name, file, separator)
@@ -36,22 +40,41 @@ def read_csv(name: str, file: TextIO, usual: str = ",") -> tuple[list[str], Rows
     columns = [column or f"Unnamed: {place}" for place, column in enumerate(header)]
     refuse_repeated(name, columns)
     unnamed = {column for column, given in zip(columns, header, strict=True) if not given}
-    lines: list[int] = []
+    lines = array("q")
 
-    def rows() -> Iterator[Row]:
+    def complete() -> Iterator[list[str]]:
         for line, record in records:
-            if len(columns) > 1 and _is_blank(record):
+            if len(record) == 1 < len(columns) and _is_blank(record):
                 continue
-            row = dict(zip(columns, _fields(f"{name}, line {line}", record, header, separator), strict=True))
-            unnamed.difference_update([column for column in unnamed if row[column].strip()])
             lines.append(line)
-            yield row
+            yield record if len(record) == len(header) else _fields(f"{name}, line {line}", record, header, separator)
 
-    packed, notes = pack(name, rows(), lines)
-    if unnamed:
-        columns = [column for column in columns if column not in unnamed]
-        packed = packed.map(lambda chunk: [{column: row[column] for column in columns} for row in chunk])
-    return columns, packed, lines, notes
+    rows = Rows(_chunks(columns, complete()))
+    empty = {column for column in unnamed if not any(cell.strip() for cell, _ in rows.counts(column))}
+    if empty:
+        columns = [column for column in columns if column not in empty]
+        rows = rows.convert(lambda chunk: chunk.only(columns))
+    rows, notes = decode_cells(name, rows, lines)
+    return columns, rows, lines, notes
+
+
+def _chunks(columns: list[str], records: Iterator[list[str]]) -> Iterator[Chunk]:
+    """Turn records into columns, a few at a time: the garbage collector looks at every record that is kept."""
+    cells: list[list[str]] = [[] for _ in columns]
+    size = 0
+    while few := list(islice(records, _FEW)):
+        for values, more in zip(cells, zip(*few, strict=True), strict=True):
+            values.extend(more)
+        size += len(few)
+        if size >= CHUNK:
+            yield _chunk(columns, cells, size)
+            cells, size = [[] for _ in columns], 0
+    if size:
+        yield _chunk(columns, cells, size)
+
+
+def _chunk(columns: list[str], cells: list[list[str]], size: int) -> Chunk:
+    return Chunk.of_columns(size, dict(zip(columns, map(Coded.of, cells), strict=True)))
 
 
 def refuse_repeated(name: str, columns: Sequence[str]) -> None:

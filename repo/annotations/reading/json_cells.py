@@ -4,9 +4,10 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from repo.annotations.reading.chunks import ABSENT, Coded, first_rows
 from repo.annotations.reading.json_rows import JsonError, parse, without_lone_surrogates
 from repo.annotations.reading.rows import Row, Rows
 from repo.errors import UserError
@@ -20,8 +21,8 @@ _PYTHON = re.compile(r"\s*\[?\s*\{\s*'")
 """How a list or object begins where Python printed it, as pandas' to_csv does."""
 
 
-def pack(name: str, rows: Iterable[Row], lines: Sequence[int] | None = None) -> tuple[Rows, list[str]]:
-    """Pack rows; a column in which every cell is a message or a list of messages, written as JSON, is decoded.
+def decode_cells(name: str, rows: Rows, lines: Sequence[int]) -> tuple[Rows, list[str]]:
+    """Decode columns in which every cell is a message or a list of messages, written as JSON.
 
     This is for formats that have no lists (CSV) or are often written without them: a JSON file's texts are texts.
     It is decided over the whole file: a text that happens to be JSON stays text among others. The lists of votes of
@@ -30,7 +31,7 @@ def pack(name: str, rows: Iterable[Row], lines: Sequence[int] | None = None) -> 
     Args:
         name: what the file is called in errors.
         rows: its rows.
-        lines: where they stand, filled as the rows go by; without it they are counted.
+        lines: where they stand.
 
     Returns:
         the rows, and notes about them.
@@ -39,13 +40,13 @@ def pack(name: str, rows: Iterable[Row], lines: Sequence[int] | None = None) -> 
         UserError: every cell of a column begins like a list of messages, and one is none.
     """
     columns = _JsonColumns()
-    packed = Rows.of(columns.watch(rows))
+    columns.watch(rows)
     for column, number in columns.broken():
-        problem = f"{name}, line {lines[number] if lines else number + 1}: {column} begins like a list of messages"
+        problem = f"{name}, line {lines[number]}: {column} begins like a list of messages"
         raise UserError(f"{problem} and cannot be read as one", "write such lists as JSON, for example by json.dumps")
     decoded = columns.found()
     if not decoded:
-        return packed, []
+        return rows, []
     replaced = 0
 
     def decode(row: Row) -> Row:
@@ -55,24 +56,32 @@ def pack(name: str, rows: Iterable[Row], lines: Sequence[int] | None = None) -> 
         replaced += found
         return row | cells
 
-    packed = packed.map(lambda chunk: [decode(row) for row in chunk])
-    return packed, [f"{name}: {replaced} halves of surrogate pairs were replaced by U+FFFD"] if replaced else []
+    decoded_rows = rows.map(lambda chunk: [decode(row) for row in chunk])
+    return decoded_rows, [f"{name}: {replaced} halves of surrogate pairs were replaced by U+FFFD"] if replaced else []
 
 
 class _JsonColumns:
-    """Watches rows go by, and knows then which columns hold nothing but JSON."""
+    """Looks at rows, and knows then which columns hold nothing but JSON."""
 
     def __init__(self) -> None:
         self._json: set[str] = set()
         self._broken: dict[str, int] = {}
         self._others: set[str] = set()
 
-    def watch(self, rows: Iterable[Row]) -> Iterator[Row]:
-        for number, row in enumerate(rows):
-            for column in row.keys() - self._others:
-                if not _is_blank(row[column]):
-                    self._judge(column, row[column], number)
-            yield row
+    def watch(self, rows: Rows) -> None:
+        """Look at all cells that occur."""
+        start = 0
+        for chunk in rows.packed:
+            for name in chunk.columns.keys() - self._others:
+                self._watch(name, chunk.columns[name].unpack(), start)
+            start += chunk.size
+
+    def _watch(self, name: str, cells: Coded, start: int) -> None:
+        for cell, row in zip(cells.distinct, first_rows(cells.places), strict=True):
+            if name in self._others:
+                return
+            if not _is_blank(cell):
+                self._judge(name, cell, start + row)
 
     def found(self) -> set[str]:
         """Return the columns to decode."""
@@ -101,7 +110,7 @@ def _is_one_of(kinds: Iterable[set[str]], item: Any) -> bool:
 
 
 def _is_blank(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, str) and not cell.strip())
+    return cell is None or cell is ABSENT or (isinstance(cell, str) and not cell.strip())
 
 
 def _items(cell: Any) -> list[Any] | None:

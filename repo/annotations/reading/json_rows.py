@@ -9,10 +9,12 @@ from typing import Any, TypeAlias
 from repo.annotations.reading.rows import Row
 from repo.errors import UserError
 
-Numbered: TypeAlias = Iterator[tuple[int, Row]]
+Numbered: TypeAlias = Iterator[tuple[int, Row, bool]]
+"""Where an object stands, the object, and whether it may hold escapes of what no text can hold."""
 DEEPEST = 100
 """Lists and objects inside one another that are read; no table needs more, and every step handles as many."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPE = "\\u"
 _BLANK = re.compile(r"[ \t\n\r]*")
 _REMEDY = "write one JSON object a line (JSONL), or one array of objects"
 _TOO_DEEP = f"nested more than {DEEPEST} deep"
@@ -38,14 +40,19 @@ def parse(text: str) -> Any:
     return value
 
 
-def parse_lines(name: str, texts: Iterable[str]) -> Numbered:
+def parse_lines(name: str, texts: Iterable[str], before: int = 0) -> Numbered:
     """Parse a file's lines as they come, blank ones left out; yields their 1-based numbers and their objects.
+
+    Args:
+        name: what the file is called in errors.
+        texts: its lines.
+        before: how many lines stand before these; they hold objects.
 
     Raises:
         UserError: a line cannot be read or is no object, or the whole file is one JSON value over several lines.
     """
-    remaining, first = iter(texts), True
-    for number, text in enumerate(remaining, start=1):
+    remaining, first = iter(texts), not before
+    for number, text in enumerate(remaining, start=before + 1):
         if not text.strip():
             continue
         try:
@@ -54,7 +61,7 @@ def parse_lines(name: str, texts: Iterable[str]) -> Numbered:
             if first and _is_json("".join([text, *remaining])):
                 raise UserError(f"{name}: neither JSON lines nor a JSON array", _REMEDY) from None
             raise UserError(f"{name}, line {number}: {error}", "repair or delete that line") from None
-        yield number, _object(row, f"{name}, line {number}")
+        yield number, _object(row, f"{name}, line {number}"), _ESCAPE in text
         first = False
 
 
@@ -65,12 +72,12 @@ def parse_array(name: str, text: str) -> Numbered:
         UserError: it cannot be read, holds something that is no object, or is followed by something.
     """
     place = _after_blanks(text, _after_blanks(text, 0) + 1)
-    number = 0
+    number, escapes = 0, _ESCAPE in text
     try:
         while number or text[place : place + 1] != "]":
             value, end = _value(text, place)
             number += 1
-            yield number, _object(value, f"{name}, record {number}")
+            yield number, _object(value, f"{name}, record {number}"), escapes
             if text[end : end + 1] == "]":
                 place = end
                 break
@@ -88,6 +95,8 @@ def parse_array(name: str, text: str) -> Numbered:
 
 def without_lone_surrogates(row: Any) -> tuple[Any, int]:
     """Replace what no UTF-8 file can hold (JSON can, as an escape); returns the row and how many were replaced."""
+    if isinstance(row, dict) and all(map(_is_clean, row)) and all(map(_is_clean, row.values())):
+        return row, 0
     replaced = 0
 
     def clean(value: Any) -> Any:
@@ -102,6 +111,13 @@ def without_lone_surrogates(row: Any) -> tuple[Any, int]:
         return value
 
     return clean(row), replaced
+
+
+def _is_clean(value: Any) -> bool:
+    """Tell whether there is nothing to replace in a value, as far as that is told at a glance."""
+    if isinstance(value, str):
+        return value.isascii() or not _SURROGATE.search(value)
+    return not isinstance(value, (list, dict))
 
 
 def _object(value: Any, place: str) -> Row:
@@ -122,7 +138,7 @@ def _value(text: str, place: int) -> tuple[Any, int]:
         raise
     except ValueError:  # int's own limit: more digits take quadratic time
         raise JsonError("holds a number of thousands of digits") from None
-    if _is_deeper(value, DEEPEST):
+    if text.count("{", place, end) + text.count("[", place, end) > DEEPEST and _is_deeper(value, DEEPEST):
         raise JsonError(_TOO_DEEP)
     return value, _after_blanks(text, end)
 
@@ -142,7 +158,7 @@ def _is_deeper(value: Any, levels: int) -> bool:
     if not isinstance(value, (list, dict)):
         return False
     items = value if isinstance(value, list) else value.values()
-    return not levels or any(_is_deeper(item, levels - 1) for item in items)
+    return not levels or any(isinstance(item, (list, dict)) and _is_deeper(item, levels - 1) for item in items)
 
 
 def _after_blanks(text: str, place: int) -> int:

@@ -1,11 +1,16 @@
 """The row layouts that are read, told apart by their columns, and how a row of each becomes a canonical row."""
 
 import shlex
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from functools import partial
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+import numpy as np
+import pandas as pd
+
+from repo.annotations.reading.chunks import Chunk, Coded, once
 from repo.annotations.reading.columns import (
     UNKNOWN,
     looks_like_a_vote,
@@ -15,16 +20,16 @@ from repo.annotations.reading.columns import (
     suggest,
     with_content,
 )
-from repo.annotations.reading.dialogues import is_dialogue
+from repo.annotations.reading.dialogues import is_dialogue, is_open_dialogue
 from repo.annotations.reading.loading import LoadedFile
 from repo.annotations.reading.multipref import READ as MULTIPREF
 from repo.annotations.reading.multipref import is_multipref, unfold
 from repo.annotations.reading.rows import Row, Rows
 from repo.annotations.reading.side_files import TASK
 from repo.annotations.reading.texts import CONTENT, BadRowError, kind_of, read_pair, same_reply
-from repo.annotations.reading.values import is_blank
-from repo.annotations.reading.vote_codes import SKIP, VoteCodes, check_codes
-from repo.annotations.schema import VIRTUAL_ANNOTATOR, Text, encode_text, flip, pair_digest
+from repo.annotations.reading.values import is_blank, kind_name
+from repo.annotations.reading.vote_codes import SKIP, VoteCodes, check_codes, code_counts
+from repo.annotations.schema import COLUMNS, VIRTUAL_ANNOTATOR, Text, encode_text, flip, pair_digest
 from repo.errors import UserError
 from repo.files import text_digest
 from repo.ids import code_text, id_text
@@ -40,6 +45,7 @@ DISPLAY = "displayed_first"
 KNOWN = tuple(dict.fromkeys((*PAIRED, *TRL, *OPTIONAL, *CONTENT)))
 _TEXTS = ("prompt", "response_a", "response_b", "chosen", "rejected", "context")
 _PROMPTS = tuple(name for name in CONTENT if name not in ("system", "tools"))
+_NESTED = {"a list", "an object"}
 _LAYOUTS = (
     "prompt, chosen, rejected (TRL); or prompt, response_a, response_b, preference; or MultiPref's text, completion_a, "
     "completion_b, normal_worker_annotations, expert_worker_annotations"
@@ -65,14 +71,50 @@ class Reading:
     display: Literal["first", "unknown", "column"]
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """What a row says, in the order in which the file names the responses."""
+class _Pair(NamedTuple):
+    """A prompt and two responses, in the order in which the file names the responses."""
 
     prompt: Text
     first: Text
     second: Text
+
+
+class _Comparison(NamedTuple):
+    """A pair as the canonical table has it; swapped where the file's first response is response_b."""
+
+    pair: _Pair
+    prompt: str
+    response_a: str
+    response_b: str
+    swapped: bool
+
+    @classmethod
+    def of(cls, pair: _Pair) -> "_Comparison":
+        prompt, first, second = (encode_text(text) for text in (pair.prompt, pair.first, pair.second))
+        if text_digest(first) > text_digest(second):
+            return cls(pair, prompt, second, first, swapped=True)
+        return cls(pair, prompt, first, second, swapped=False)
+
+    @property
+    def messages(self) -> bool:
+        return not isinstance(self.pair.prompt, str)
+
+    def digest(self) -> str:
+        """Return the comparison id of data that has none."""
+        return pair_digest(self.prompt, self.response_a, self.response_b)
+
+
+class _Sides(NamedTuple):
+    """What a row says of its two responses, by 'a' and 'b'."""
+
     preference: str
+    gold: str
+    shown_first: str
+    listed_first: str
+
+    def turned(self, swapped: bool) -> "_Sides":
+        """Return the same of the canonical table's two responses."""
+        return _Sides(*map(flip, self)) if swapped else self
 
 
 def recognise(loaded: LoadedFile, settings: DataSettings) -> tuple[LoadedFile, Reading]:
@@ -96,7 +138,7 @@ def recognise(loaded: LoadedFile, settings: DataSettings) -> tuple[LoadedFile, R
     left_over = with_content(original, [name for name in original.columns if not _is_read(name, read)])
     reading = Reading(layout, names, left_over, VoteCodes.of(settings), _display(layout, settings))
     _refuse_unread_vote(original, reading)
-    loaded = replace(loaded, columns=kept, rows=loaded.rows.map(lambda chunk: [_only(row, kept) for row in chunk]))
+    loaded = replace(loaded, columns=kept, rows=loaded.rows.convert(lambda chunk: chunk.only(kept)))
     loaded = _without_skipped(loaded, reading)
     _check_kinds(loaded)
     return replace(loaded, notes=[*loaded.notes, *_notes(loaded.name, reading)]), reading
@@ -108,27 +150,102 @@ def canonical_row(row: Row, reading: Reading, file: str, line: int) -> dict[str,
     Raises:
         BadRowError: the row cannot be understood.
     """
-    pair = _read_pair(row, reading)
-    gold = _read_gold(row.get("gold"), pair, reading)
-    prompt, first, second = (encode_text(text) for text in (pair.prompt, pair.first, pair.second))
-    swapped = text_digest(first) > text_digest(second)
-    turn = flip if swapped else str
+    comparison = _Comparison.of(_read_pair(row, reading))
+    sides = _read_sides(row, comparison.pair, reading)
     return {
-        "comparison_id": id_text(row.get("comparison_id")) or pair_digest(prompt, first, second),
-        "prompt": prompt,
-        "response_a": second if swapped else first,
-        "response_b": first if swapped else second,
-        "messages": not isinstance(pair.prompt, str),
-        "preference": turn(pair.preference),
+        "comparison_id": id_text(row.get("comparison_id")) or comparison.digest(),
+        "prompt": comparison.prompt,
+        "response_a": comparison.response_a,
+        "response_b": comparison.response_b,
+        "messages": comparison.messages,
+        **sides.turned(comparison.swapped)._asdict(),
         "annotator_id": row.get("annotator_id", VIRTUAL_ANNOTATOR),
-        "gold": turn(gold),
-        "shown_first": turn(_shown_first(row, reading)),
-        "listed_first": turn("a") if reading.layout == "paired" else "",
         "weight": 1.0,
         "created_at": id_text(row.get("created_at")),
         "file": file,
         "line": line,
     }
+
+
+def canonical_table(
+    chunk: Chunk, reading: Reading, file: str, lines: Sequence[int]
+) -> tuple[pd.DataFrame, dict[int, BadRowError]]:
+    """Return what canonical_row makes of every row, and of those that it refuses their number in the chunk and why.
+
+    Rows that agree in some columns are read once in what depends on these alone.
+    """
+    columns = {name: column.unpack() for name, column in chunk.columns.items()}
+    comparisons = once(_some(columns, (*CONTENT, *responses_of(reading))), partial(_try_comparison, reading=reading))
+    asked = comparisons if "gold" in columns else Coded.repeated(None, chunk.size)
+    sides = once({**_some(columns, _SIDES), _ASKED: asked}, partial(_try_sides, reading=reading))
+    bad = {**_errors(sides), **_errors(comparisons)}
+    good = np.setdiff1d(np.arange(chunk.size), list(bad))
+    if bad:
+        comparisons, sides = comparisons.take(good), sides.take(good)
+        columns = {name: coded.take(good) for name, coded in columns.items()}
+    size = len(good)
+    swapped = comparisons.map(attrgetter("swapped"))
+    turned = once({"sides": sides, "swapped": swapped}, lambda row: row["sides"].turned(row["swapped"]))
+    texts = {
+        "comparison_id": _comparison_ids(columns.get("comparison_id"), comparisons),
+        **{name: comparisons.map(attrgetter(name)) for name in ("prompt", "response_a", "response_b")},
+        **{name: turned.map(attrgetter(name)) for name in _Sides._fields},
+        "annotator_id": columns.get("annotator_id", Coded.repeated(VIRTUAL_ANNOTATOR, size)),
+        "created_at": columns.get("created_at", Coded.repeated("", size)).map(id_text),
+        "file": Coded.repeated(file, size),
+    }
+    messages = comparisons.map(lambda comparison: comparison.messages).values()
+    others = {
+        "messages": np.array(messages, np.bool_),
+        "weight": np.ones(size),
+        "line": np.array(lines, np.int64)[good],
+    }
+    table = {name: coded.texts() for name, coded in texts.items()} | others
+    return pd.DataFrame({name: table[name] for name in COLUMNS}), bad
+
+
+_OTHERS = frozenset(CONTENT) - {"prompt"}
+_SIDES = ("preference", "gold", DISPLAY)
+"""What _read_sides reads."""
+_ASKED = "comparison"
+"""What gold may be a text of."""
+
+
+def _some(columns: Mapping[str, Coded], names: Collection[str]) -> dict[str, Coded]:
+    return {name: coded for name, coded in columns.items() if name in names}
+
+
+def _try_comparison(row: Row, reading: Reading) -> _Comparison | BadRowError:
+    try:
+        return _Comparison.of(_read_pair(row, reading))
+    except BadRowError as error:
+        return error
+
+
+def _try_sides(row: Row, reading: Reading) -> _Sides | BadRowError:
+    asked = row.pop(_ASKED)
+    if isinstance(asked, BadRowError):
+        return asked
+    try:
+        return _read_sides(row, asked.pair if asked else None, reading)
+    except BadRowError as error:
+        return error
+
+
+def _errors(read: Coded) -> dict[int, BadRowError]:
+    """Return the rows that cannot be understood, and why."""
+    errors = [place for place, value in enumerate(read.distinct) if isinstance(value, BadRowError)]
+    rows = np.flatnonzero(np.isin(read.places, errors))
+    return dict(zip(rows.tolist(), read.values(rows), strict=True))
+
+
+def _comparison_ids(given: Coded | None, comparisons: Coded) -> Coded:
+    if given is None:
+        return comparisons.map(_Comparison.digest)
+    ids = given.map(id_text)
+    if "" not in ids.distinct:
+        return ids
+    return once({"id": ids, _ASKED: comparisons}, lambda row: row["id"] or row[_ASKED].digest())
 
 
 def _mapping(loaded: LoadedFile, settings: DataSettings) -> dict[str, str]:
@@ -159,7 +276,7 @@ def _has_prompt(loaded: LoadedFile, response: str) -> bool:
     """Tell whether a column holds the prompt, or the responses are conversations that begin with it."""
     if set(_PROMPTS) & set(loaded.columns):
         return True
-    first = next((row[response] for row in loaded.rows if not is_blank(row.get(response))), None)
+    first = next((value for value, _ in loaded.rows.counts(response) if not is_blank(value)), None)
     return not isinstance(first, str) or is_dialogue(first)
 
 
@@ -186,7 +303,7 @@ def _refuse_unread_vote(loaded: LoadedFile, reading: Reading) -> None:
     if reading.layout != "trl":
         return
     for column in filter(looks_like_a_vote, reading.left_over):
-        counts = Counter(code_text(row.get(column)) for row in loaded.rows)
+        counts = code_counts(loaded.rows.counts(column))
         counts.pop("", None)
         if len(counts) < 2:
             continue
@@ -204,7 +321,7 @@ def _without_skipped(loaded: LoadedFile, reading: Reading) -> LoadedFile:
     """Leave out the rows that are no vote; refuse votes of unknown meaning."""
     if reading.layout != "paired":
         return loaded
-    check_codes(loaded.name, reading.columns["preference"], (r["preference"] for r in loaded.rows), reading.codes)
+    check_codes(loaded.name, reading.columns["preference"], loaded.rows.counts("preference"), reading.codes)
     if SKIP not in reading.codes.meanings.values():
         return loaded
     lines: list[int] = []
@@ -234,10 +351,6 @@ def _is_read(name: str, read: Collection[str]) -> bool:
     return name in read or any(path.startswith(f"{name}.") for path in read)
 
 
-def _only(row: Row, columns: Sequence[str]) -> Row:
-    return {name: row.get(name) for name in columns}
-
-
 def _shown_first(row: Row, reading: Reading) -> str:
     """Return 'a', 'b' or '': which response, in the file's order, was displayed first."""
     if reading.display != "column":
@@ -253,6 +366,8 @@ def _shown_first(row: Row, reading: Reading) -> str:
 
 def _check_kinds(loaded: LoadedFile) -> None:
     """Refuse a column that is text in some rows and messages in others, and ids that are no plain values."""
+    if not any(_may_be_wrong(column, _kinds_in(loaded, column)) for column in loaded.columns):
+        return
     kinds: dict[str, str] = {}
     errors: dict[str, UserError] = {}
     for line, row in zip(loaded.lines, loaded.rows, strict=True):
@@ -264,11 +379,22 @@ def _check_kinds(loaded: LoadedFile) -> None:
             raise errors[column]
 
 
+def _may_be_wrong(column: str, kinds: set[str]) -> bool:
+    """Tell whether a column of values of these kinds has to be looked at row by row."""
+    return (column in OPTIONAL[:3] and bool(kinds & _NESTED)) or (
+        column in _TEXTS and "text" in kinds and bool(kinds & _NESTED)
+    )
+
+
+def _kinds_in(loaded: LoadedFile, column: str) -> set[str]:
+    return {kind_name(kind) for chunk in loaded.rows.packed for kind in chunk.columns[column].kinds}
+
+
 def _wrong_kind(name: str, line: int, column: str, kind: str, kinds: dict[str, str]) -> UserError | None:
     """Return what is wrong with a value of this kind; `kinds` remembers the first kind of each column of texts."""
-    if column in OPTIONAL[:3] and kind in ("a list", "an object"):
+    if column in OPTIONAL[:3] and kind in _NESTED:
         return UserError(f"{name}, line {line}: {column} is {kind}", "give a text or a number")
-    if column not in _TEXTS or kind not in ("text", "a list", "an object"):
+    if column not in _TEXTS or kind not in {"text", *_NESTED}:
         return None
     first = kinds.setdefault(column, kind)
     # A single message is a list of one.
@@ -279,9 +405,32 @@ def _wrong_kind(name: str, line: int, column: str, kind: str, kinds: dict[str, s
 
 
 def _read_pair(row: Row, reading: Reading) -> _Pair:
-    if reading.layout == "paired":
-        return _Pair(*read_pair(row, "response_a", "response_b"), reading.codes.read(row["preference"]))
-    return _Pair(*read_pair(row, *TRL), "a")
+    responses = responses_of(reading)
+    pair = _Pair(row.get("prompt"), row.get(responses[0]), row.get(responses[1]))  # type: ignore[arg-type]
+    # Most files hold nothing but texts, which read_pair would return as they are, at several times the cost.
+    if _OTHERS.isdisjoint(row) and _are_texts(pair) and not is_open_dialogue(pair.prompt):
+        return pair
+    return _Pair(*read_pair(row, *responses))
+
+
+def _are_texts(pair: _Pair) -> bool:
+    return type(pair.prompt) is type(pair.first) is type(pair.second) is str
+
+
+def responses_of(reading: Reading) -> tuple[str, str]:
+    """Return the columns of the two responses."""
+    return (PAIRED[1], PAIRED[2]) if reading.layout == "paired" else TRL
+
+
+def _read_sides(row: Row, pair: _Pair | None, reading: Reading) -> _Sides:
+    """Return what is said in the order in which the file names the responses; of the pair only gold may ask."""
+    paired = reading.layout == "paired"
+    return _Sides(
+        preference=reading.codes.read(row["preference"]) if paired else "a",
+        gold=_read_gold(row["gold"], pair, reading) if pair and "gold" in row else "",
+        shown_first=_shown_first(row, reading),
+        listed_first="a" if paired else "",
+    )
 
 
 def _read_gold(value: Any, pair: _Pair, reading: Reading) -> str:

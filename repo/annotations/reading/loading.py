@@ -7,21 +7,25 @@ shift into other columns).
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import fsspec
 from pyarrow import parquet
 
+from repo.annotations.reading.chunks import Chunk, Coded
 from repo.annotations.reading.compression import unpack
 from repo.annotations.reading.csv_tables import read_csv, refuse_repeated
-from repo.annotations.reading.encodings import open_text
-from repo.annotations.reading.json_cells import pack
+from repo.annotations.reading.encodings import encoding_of, open_text
+from repo.annotations.reading.flat_json import read_block
+from repo.annotations.reading.json_cells import decode_cells
 from repo.annotations.reading.json_rows import Numbered, parse_array, parse_lines, without_lone_surrogates
-from repo.annotations.reading.rows import CHUNK, Row, Rows
+from repo.annotations.reading.rows import CHUNK, Row, Rows, in_chunks
 from repo.annotations.reading.sources import HUB, SUFFIXES, driver_remedy, format_of, hub_parts, is_saved_dataset
 from repo.errors import UserError
 from repo.uris import file_part, public_name, without_secrets
@@ -39,7 +43,7 @@ class LoadedFile:
     name: str
     columns: list[str]
     rows: Rows
-    lines: list[int]
+    lines: Sequence[int]
     notes: list[str]
 
 
@@ -102,24 +106,41 @@ def _is_parquet(path: Path) -> bool:
 
 def _load_json(name: str, path: Path) -> LoadedFile:
     columns: dict[str, None] = {}
-    lines: list[int] = []
+    lines = array("q")
     replaced = 0
 
     def rows(parsed: Numbered) -> Iterator[Row]:
         nonlocal replaced
-        for line, parsed_row in parsed:
-            row, found = without_lone_surrogates(parsed_row)
+        for line, parsed_row, escapes in parsed:
+            row, found = without_lone_surrogates(parsed_row) if escapes else (parsed_row, 0)
             replaced += found
             columns.update(dict.fromkeys(row))
             lines.append(line)
             yield row
 
+    packed = _read_flat(path)
+    read = len(packed)
+    lines.extend(range(1, read + 1))
+    for chunk in packed.packed:
+        columns.update(dict.fromkeys(chunk.columns))
     with open_text(name, path) as file:
         is_array = next((line.lstrip()[0] for line in file if line.strip()), "") == "["
         file.seek(0)
-        packed = Rows.of(rows(parse_array(name, file.read()) if is_array else parse_lines(name, file)))
+        parsed = parse_array(name, file.read()) if is_array else parse_lines(name, islice(file, read, None), read)
+        for chunk in map(Chunk.of, in_chunks(rows(parsed))):
+            packed.append(chunk)
     notes = [f"{name}: {replaced} halves of surrogate pairs were replaced by U+FFFD"] if replaced else []
     return LoadedFile(name, list(columns), packed, lines, notes)
+
+
+def _read_flat(path: Path) -> Rows:
+    """Return the file's first lines, as far as they are read without looking at every value."""
+    rows = Rows()
+    if encoding_of(path) == "utf-8":
+        with path.open("rb") as file:
+            while (block := b"".join(islice(file, CHUNK))) and (chunk := read_block(block)):
+                rows.append(chunk)
+    return rows
 
 
 def _load_csv(name: str, path: Path, separator: str) -> LoadedFile:
@@ -182,13 +203,14 @@ def _from_dataset(name: str, load_table: Callable[[], Any]) -> LoadedFile:
 def _from_batches(name: str, columns: list[str], batches: Iterator[Any]) -> LoadedFile:
     refuse_repeated(name, columns)
 
-    def rows() -> Iterator[Row]:
-        with _readable(f"{name}: a value in it cannot be read", "write it again"):
-            for batch in batches:
-                yield from batch.to_pylist()
-
-    packed, notes = pack(name, rows())
-    return LoadedFile(name, columns, packed, list(range(1, len(packed) + 1)), notes)
+    rows = Rows()
+    with _readable(f"{name}: a value in it cannot be read", "write it again"):
+        for batch in batches:
+            cells = {column: Coded.of_arrow(array) for column, array in zip(columns, batch.columns, strict=True)}
+            rows.append(Chunk.of_columns(batch.num_rows, cells))
+    records = range(1, len(rows) + 1)
+    rows, notes = decode_cells(name, rows, records)
+    return LoadedFile(name, columns, rows, records, notes)
 
 
 @contextmanager

@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pandas as pd
 
 from repo.annotations.quarantine import QuarantinedRow
+from repo.annotations.reading.chunks import Chunk, Coded
 from repo.annotations.reading.ids import case_notes
-from repo.annotations.reading.layouts import Reading, canonical_row, recognise
+from repo.annotations.reading.layouts import Reading, canonical_table, recognise
 from repo.annotations.reading.loading import LoadedFile, load
 from repo.annotations.reading.pseudonyms import pseudonym_key, pseudonymise
-from repo.annotations.reading.rows import Row, Rows, in_chunks
+from repo.annotations.reading.rows import Row, Rows
 from repo.annotations.reading.sources import expand_sources
-from repo.annotations.reading.texts import BadRowError
 from repo.annotations.schema import empty_table
 from repo.ids import id_text
 from repo.settings import DataSettings
@@ -84,14 +85,14 @@ def _with_annotators(loaded: LoadedFile, key: bytes | None, people: set[str]) ->
         )
         return replace(loaded, notes=[*loaded.notes, note])
 
-    def named(rows: list[Row]) -> list[Row]:
-        ids = pd.Series([id_text(row["annotator_id"]) for row in rows], dtype="str")
-        people.update(ids.unique())
+    def named(chunk: Chunk) -> Chunk:
+        ids = chunk.columns["annotator_id"].unpack().map(id_text)
+        people.update(ids.distinct)
         if key is not None:
-            ids = pseudonymise(ids, key)
-        return [{**row, "annotator_id": name} for row, name in zip(rows, ids, strict=True)]
+            ids = Coded(pseudonymise(pd.Series(ids.distinct, dtype="str"), key).tolist(), ids.places)
+        return chunk.replace("annotator_id", ids)
 
-    return replace(loaded, rows=loaded.rows.map(named))
+    return replace(loaded, rows=loaded.rows.convert(named))
 
 
 @dataclass(frozen=True)
@@ -99,20 +100,20 @@ class _Part:
     """Some rows of a file, converted."""
 
     annotations: pd.DataFrame
-    raw: list[Row]
+    raw: Chunk
     rejected: list[QuarantinedRow]
 
 
 def _convert(loaded: LoadedFile, reading: Reading) -> Iterator[_Part]:
     """Convert a file a chunk at a time: Python's own strings and dicts take several times the table's space."""
-    dtypes = empty_table().dtypes.to_dict()
-    for rows in in_chunks(zip(loaded.lines, loaded.rows, strict=True)):
-        canonical, raw, rejected = [], [], []
-        for line, row in rows:
-            try:
-                canonical.append(canonical_row(row, reading, loaded.name, line))
-                raw.append(row)
-            except BadRowError as error:
-                rejected.append(QuarantinedRow(loaded.name, line, error.reasons, row))
-        table = pd.DataFrame(canonical).astype(dtypes) if canonical else empty_table()
-        yield _Part(table, raw, rejected)
+    start = 0
+    for chunk in loaded.rows.packed:
+        lines = loaded.lines[start : start + chunk.size]
+        start += chunk.size
+        table, bad = canonical_table(chunk, reading, loaded.name, lines)
+        if not bad:
+            yield _Part(table, chunk, [])
+            continue
+        rows = chunk.rows()
+        rejected = [QuarantinedRow(loaded.name, lines[row], bad[row].reasons, rows[row]) for row in sorted(bad)]
+        yield _Part(table, chunk.take(np.setdiff1d(np.arange(chunk.size), list(bad))), rejected)

@@ -1,14 +1,14 @@
 """Rows of a file, held in memory in a tenth of the space that dicts take."""
 
-import pickle
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
-import pyarrow as pa
+from repo.annotations.reading.chunks import Chunk, Coded, Row
 
-Row: TypeAlias = dict[str, Any]
+__all__ = ["CHUNK", "Row", "Rows", "in_chunks"]
+
 Item = TypeVar("Item")
 CHUNK = 2**16
 """Rows unpacked at a time, some hundred megabytes: many small chunks would leave memory in pieces."""
@@ -20,8 +20,8 @@ class Rows(Sequence[Row]):
     Rows come out as they went in. They are handed out for reading: a change to one is lost.
     """
 
-    def __init__(self, chunks: Iterable[list[Row]] = ()):
-        self._packed: list[tuple[int, bytes]] = []
+    def __init__(self, chunks: Iterable[Chunk] = ()):
+        self.packed: list[Chunk] = []
         self._starts = [0]
         self._last: tuple[int, list[Row]] = -1, []
         for chunk in chunks:
@@ -30,23 +30,36 @@ class Rows(Sequence[Row]):
     @classmethod
     def of(cls, rows: Iterable[Row]) -> "Rows":
         """Pack rows as they come."""
-        return cls(in_chunks(rows))
+        return cls(map(Chunk.of, in_chunks(rows)))
 
-    def append(self, chunk: list[Row]) -> None:
+    def append(self, chunk: Chunk) -> None:
         """Add a chunk of rows behind the others."""
-        if chunk:
-            data = pickle.dumps(chunk, protocol=pickle.HIGHEST_PROTOCOL)
-            self._packed.append((len(data), pa.compress(data, codec="zstd", asbytes=True)))
-            self._starts.append(self._starts[-1] + len(chunk))
+        if chunk.size:
+            self.packed.append(chunk)
+            self._starts.append(self._starts[-1] + chunk.size)
 
     def chunks(self) -> Iterator[list[Row]]:
         """Yield the rows chunk by chunk."""
-        for size, data in self._packed:
-            yield _unpack(size, data)
+        for chunk in self.packed:
+            yield chunk.rows()
 
     def map(self, change: Callable[[list[Row]], list[Row]]) -> "Rows":
         """Return the rows that `change` makes of each chunk."""
-        return Rows(map(change, self.chunks()))
+        return Rows(Chunk.of(changed) for rows in self.chunks() if (changed := change(rows)))
+
+    def convert(self, change: Callable[[Chunk], Chunk]) -> "Rows":
+        """Return the rows with columns changed a chunk at a time."""
+        return Rows(map(change, self.packed))
+
+    def column(self, name: str) -> Iterator[Coded]:
+        """Yield a column's values chunk by chunk; what does not name it has None."""
+        for chunk in self.packed:
+            yield chunk.only([name]).columns[name].unpack()
+
+    def counts(self, name: str) -> Iterator[tuple[Any, int]]:
+        """Yield a column's values and how often each stands there, chunk by chunk."""
+        for coded in self.column(name):
+            yield from zip(coded.distinct, coded.counts(), strict=True)
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -61,7 +74,7 @@ class Rows(Sequence[Row]):
         place = range(len(self))[index]
         number = bisect_right(self._starts, place) - 1
         if number != self._last[0]:
-            self._last = number, _unpack(*self._packed[number])
+            self._last = number, self.packed[number].rows()
         return self._last[1][place - self._starts[number]]
 
     def __eq__(self, other: object) -> bool:
@@ -77,8 +90,3 @@ def in_chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
     remaining = iter(items)
     while chunk := list(islice(remaining, CHUNK)):
         yield chunk
-
-
-def _unpack(size: int, data: bytes) -> list[Row]:
-    rows: list[Row] = pickle.loads(pa.decompress(data, decompressed_size=size, codec="zstd", asbytes=True))
-    return rows

@@ -59,8 +59,13 @@ def is_blank(value: Any) -> bool:
 
 def kind_of(value: Any) -> str:
     """Return a value's kind in words."""
+    return kind_name(type(value))
+
+
+def kind_name(kind: type) -> str:
+    """Return a kind of values in words."""
     kinds = {str: "text", bool: "true/false", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return kinds.get(type(value), f"a {type(value).__name__}")
+    return kinds.get(kind, f"a {kind.__name__}")
 
 
 def quoted(value: Any) -> str:

@@ -48,19 +48,27 @@ class VoteCodes:
         return self.meanings.get(code_text(value), scalar_text(value))
 
 
-def check_codes(place: str, column: str, values: Iterable[Any], codes: VoteCodes) -> None:
+def code_counts(values: Iterable[tuple[Any, int]]) -> Counter[str]:
+    """Return how often each code occurs, of values and how often each does."""
+    counts: Counter[str] = Counter()
+    for value, times in values:
+        counts[code_text(value)] += times
+    return counts
+
+
+def check_codes(place: str, column: str, values: Iterable[tuple[Any, int]], codes: VoteCodes) -> None:
     """Refuse a column of votes most of which have no known meaning.
 
     Args:
         place: the file, for the message.
         column: the column, as the file calls it.
-        values: what stands there, row by row.
+        values: what stands there, and in how many rows; a value may come more than once.
         codes: what is known.
 
     Raises:
         UserError: it shows the codes found, their counts, and what to write.
     """
-    counts = Counter(code_text(value) for value in values)
+    counts = code_counts(values)
     missing = counts.pop("", 0)
     unknown = Counter({code: count for code, count in counts.items() if code not in codes.meanings})
     if 2 * unknown.total() <= counts.total():

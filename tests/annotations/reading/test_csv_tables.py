@@ -31,7 +31,7 @@ def test_the_same_table_in_every_shape_has_the_same_rows(write, text, lines):
     loaded = load(write(text, "x.csv"))
     assert loaded.columns == ["a", "b"]
     assert loaded.rows == AB
-    assert loaded.lines == lines
+    assert list(loaded.lines) == lines
 
 
 def test_tabs_are_what_separates_a_tsv_file(write):

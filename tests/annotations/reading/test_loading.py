@@ -39,10 +39,10 @@ def test_every_format_gives_the_same_rows(write, vote, tmp_path):
 
 def test_lines_are_those_of_the_file(write, vote):
     row = json.dumps(vote())
-    assert load(write(f"\n{row}\n\n{row}\n")).lines == [2, 4]
+    assert list(load(write(f"\n{row}\n\n{row}\n")).lines) == [2, 4]
     text = as_csv([vote(1, prompt='two\nlines, "quoted"'), vote(2)]).replace("\r\n", "\n")
     loaded = load(write(text.replace("\nquestion 2", "\n\nquestion 2"), "x.csv"))
-    assert loaded.lines == [2, 5]
+    assert list(loaded.lines) == [2, 5]
     assert loaded.rows[0]["prompt"] == 'two\nlines, "quoted"'
 
 

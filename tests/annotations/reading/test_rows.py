@@ -3,6 +3,7 @@ import datetime
 import pytest
 
 from repo.annotations.reading import rows as module
+from repo.annotations.reading.chunks import Chunk
 from repo.annotations.reading.rows import Rows, in_chunks
 
 ROWS = [
@@ -39,8 +40,7 @@ def test_other_rows_are_not_equal() -> None:
 
 def test_rows_are_changed_and_added_a_chunk_at_a_time() -> None:
     rows = Rows.of(ROWS).map(lambda chunk: [{"keys": len(row)} for row in chunk])
-    rows.append([{"keys": 9}])
-    rows.append([])
+    rows.append(Chunk.of([{"keys": 9}]))
     assert rows == [{"keys": keys} for keys in (2, 3, 0, 1, 1, 9)]
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 
 def in_its_own_process(module: str, *arguments: object) -> dict[str, Any]:
-    """Run a module of benchmarks.scale with these arguments and return the JSON of its last line."""
-    command = [sys.executable, "-m", f"benchmarks.scale.{module}", *map(str, arguments)]
+    """Run a module of the benchmarks (scale.register) with these arguments and return the JSON of its last line."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
     result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     values: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return values
