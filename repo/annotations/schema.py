@@ -31,6 +31,9 @@ COLUMNS = {
 }
 """Column → meaning of the canonical annotation table (all text columns are str without nulls)."""
 
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+"""Keys of a message under which models' thoughts are published; templates render them."""
+
 VIRTUAL_ANNOTATOR = "everyone"
 """The one annotator of data without annotator ids (RE-PO section 4: a single reliability)."""
 
@@ -58,14 +61,13 @@ def display_text(text: str, messages: bool) -> str:
 
 
 def message_text(message: dict[str, Any]) -> str:
-    """Return what a message says, without who says it: its text and its tool calls, or which tools there are."""
+    """Return what a message says, without who says it: its thoughts, text and tool calls, or which tools there are."""
     content = message.get("content", "")
     if isinstance(content, list):
         return ", ".join(str(_function(tool).get("name", _json(tool))) for tool in content)
-    if "tool_calls" not in message:
-        return str(content)
-    calls = [_call_text(_function(call)) for call in message["tool_calls"]]
-    return "\n".join([content, *calls] if content else calls)
+    thoughts = [str(message[key]) for key in _THOUGHTS if message.get(key)]
+    calls = [_call_text(_function(call)) for call in message.get("tool_calls", [])]
+    return "\n".join([*thoughts, *([str(content)] if content else []), *calls])
 
 
 def pair_digest(prompt: str, response_a: str, response_b: str) -> str:

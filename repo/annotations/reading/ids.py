@@ -1,14 +1,20 @@
-"""Ids as people read them: equal but for case, and numbered anew by every file."""
+"""Ids as people read them: alike to the eye, and numbered anew by every file."""
 
+import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 
 _MOST_NAMED = 5
 _IN = " in "
+_LEADING_ZEROS = re.compile(r"0+(?=[0-9]+$)")
 
 
 def case_notes(ids: Iterable[str], secret: bool) -> list[str]:
-    """Return a note on annotator ids that differ in nothing but case, or none where there are no such ids.
+    """Return a note on annotator ids that look alike, or none where there are no such ids.
+
+    They differ in nothing but case, leading zeros (which spreadsheets strip), signs that are not seen, or the way in
+    which the same letters are encoded.
 
     Args:
         ids: all annotator ids, as people wrote them.
@@ -16,15 +22,27 @@ def case_notes(ids: Iterable[str], secret: bool) -> list[str]:
     """
     spellings: dict[str, set[str]] = defaultdict(set)
     for name in ids:
-        spellings[name.casefold()].add(name)
+        spellings[_seen(name)].add(name)
     alike = sorted(sorted(names) for names in spellings.values() if len(names) > 1)
     if not alike:
         return []
     if secret:
-        return [f"{sum(map(len, alike))} annotator ids are equal to another but for case; each counts as a person"]
-    named = [f"{' and '.join(map(repr, names))} count as {_number(len(names))} people" for names in alike[:_MOST_NAMED]]
+        return [f"{sum(map(len, alike))} annotator ids look like another; each counts as a person"]
+    named = [f"{_names(names)} count as {_number(len(names))} people" for names in alike[:_MOST_NAMED]]
     more = f"; and {len(alike) - _MOST_NAMED} more" if len(alike) > _MOST_NAMED else ""
-    return [f"annotator ids equal but for case: {'; '.join(named)}{more}"]
+    return [f"annotator ids that look alike (in case, leading zeros or unseen signs): {'; '.join(named)}{more}"]
+
+
+def _seen(name: str) -> str:
+    """Return what is seen of an id, the same for ids that look alike."""
+    letters = name if name.isascii() else unicodedata.normalize("NFKC", name)
+    shown = "".join(letter for letter in letters if letter.isascii() or unicodedata.category(letter) != "Cf")
+    return _LEADING_ZEROS.sub("", shown.casefold())
+
+
+def _names(names: list[str]) -> str:
+    same = len({unicodedata.normalize("NFKC", name) for name in names}) < len(names)
+    return " and ".join(map(ascii if same else repr, names))
 
 
 def _number(count: int) -> str:

@@ -16,7 +16,8 @@ VOTE_LISTS = ("normal_worker_annotations", "expert_worker_annotations")
 """MultiPref's columns of votes."""
 _MESSAGE_KEYS = ({"role", "content"}, {"role", "tool_calls"}, {"from", "value"})
 _VOTE_KEYS = ({"overall_pref"},)
-_LIKE_MESSAGES = re.compile(r"""\s*\[\s*\{\s*["'](?:role|from|content|value)["']\s*:""")
+_LIKE_MESSAGES = re.compile(r"""\s*\[\s*\{(?:\s*["'](?:content|value)|.{0,300}?["'](?:role|from))["']\s*:""", re.DOTALL)
+"""Who speaks may be named behind other keys, such as an id."""
 _PYTHON = re.compile(r"\s*\[?\s*\{\s*'")
 """How a list or object begins where Python printed it, as pandas' to_csv does."""
 

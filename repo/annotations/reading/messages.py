@@ -13,6 +13,10 @@ _ROLES = {
     "prompter": "user",  # OASST
     "assistant": "assistant",
     "gpt": "assistant",  # ShareGPT
+    "chatgpt": "assistant",  # ShareGPT, of other models
+    "bing": "assistant",
+    "bard": "assistant",
+    "ai": "assistant",  # LangChain
     "model": "assistant",  # PRISM
     "function_call": "assistant",  # ShareGPT, as LLaMA-Factory writes it
     "tool": "tool",
@@ -20,14 +24,17 @@ _ROLES = {
 }
 
 _DEEPEST = 100
+_BOOKKEEPING = ("id", "message_id", "uuid", "created_at", "updated_at", "timestamp")
+"""Keys by which stores find a message: they say nothing, and differ where the same text stands twice."""
 
 
 def read_messages(value: Any, column: str) -> list[Message]:
-    """Return a list of messages, or one message, in one form; nothing of a message is lost but nulls and empty lists.
+    """Return a list of messages, or one message, in one form.
 
-    Spellings are role and content (a text, or parts that are all text) or ShareGPT's from and value. Arguments of
-    tool calls become objects, as chat templates want them, where they are JSON text. A message with tool calls and
-    without text has no content.
+    Nothing of a message is lost but nulls, empty lists, and ids and times by which a store finds it. Spellings are
+    role and content (a text, or parts that are all text) or ShareGPT's from and value. Arguments of tool calls become
+    objects, as chat templates want them, where they are JSON text; function_call, as such calls were once written, is
+    one of them. A message with tool calls and without text has no content.
 
     Raises:
         BadRowError: something is no message.
@@ -61,7 +68,8 @@ def _read_message(message: Any, column: str) -> Message:
         raise BadRowError(f"{column} holds a message whose {speaker} is missing or no text")
     others = {key: value for key, value in message.items() if key not in (speaker, content)}
     if role == "function_call":
-        others["tool_calls"], said = _function_calls(message.get(content), column), None
+        others["tool_calls"] = _function_calls(message.get(content), f"{column} holds a function_call that")
+        said = None
     else:
         said = _read_content(message.get(content), column)
     return _assembled(_role(role, speaker, column), said, others, f"{column} holds a message whose", content)
@@ -96,7 +104,10 @@ def _read_part(part: Any, column: str) -> str:
 
 def _assembled(role: str, content: Any, others: Message, whose: str, key: str) -> Message:
     """Return the message, without what Parquet adds to every message of a column."""
-    extras = {key: _plain(value) for key, value in others.items() if not (is_missing(value) or value == [])}
+    said = {key: value for key, value in others.items() if key not in _BOOKKEEPING}
+    extras = {key: _plain(value) for key, value in said.items() if not (is_missing(value) or value == [])}
+    if "function_call" in extras and "tool_calls" not in extras:
+        extras["tool_calls"] = _function_calls(extras.pop("function_call"), f"{whose} function_call")
     if "tool_calls" in extras:
         extras["tool_calls"] = _read_tool_calls(extras["tool_calls"], whose)
         if is_blank(content):
@@ -121,11 +132,11 @@ def _with_object_arguments(call: Message) -> Message:
     return call | {"arguments": _plain(arguments)} if isinstance(arguments, dict) else call
 
 
-def _function_calls(value: Any, column: str) -> list[Message]:
+def _function_calls(value: Any, what: str) -> list[Message]:
     calls = parsed(value)
     calls = calls if isinstance(calls, list) else [calls]
     if not all(isinstance(call, dict) and isinstance(call.get("name"), str) for call in calls):
-        raise BadRowError(f"{column} holds a function_call that is no JSON object with a name and arguments")
+        raise BadRowError(f"{what} is no JSON object with a name and arguments")
     return [{"type": "function", "function": call} for call in calls]
 
 

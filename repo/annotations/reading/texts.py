@@ -1,12 +1,13 @@
 """Prompts and responses as people publish them → one prompt, and two replies that hold nothing of the prompt."""
 
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 from repo.annotations.reading.dialogues import dialogue_turns, is_dialogue, is_open_dialogue
 from repo.annotations.reading.messages import Message, is_message, read_messages, read_tools
 from repo.annotations.reading.rows import Row
-from repo.annotations.reading.values import BadRowError, is_blank, is_missing, kind_of, read_all, scalar_text
+from repo.annotations.reading.values import BadRowError, is_blank, is_missing, kind_of, parsed, read_all, scalar_text
 from repo.annotations.schema import TOOLS, Text
 
 __all__ = ["CONTENT", "BadRowError", "is_missing", "kind_of", "read_pair", "read_text", "same_reply", "scalar_text"]
@@ -17,6 +18,7 @@ CONTENT = ("prompt", "conversations", "system", "input", "history", "context", "
 """The columns that make the prompt, whichever are there."""
 
 _INSTRUCTIONS = ("system", TOOLS)
+_NO_REPLY = "a response starts with turns that neither reply to the prompt nor repeat it"
 
 
 def read_pair(row: Row, first: str, second: str) -> tuple[Text, Text, Text]:
@@ -24,7 +26,8 @@ def read_pair(row: Row, first: str, second: str) -> tuple[Text, Text, Text]:
 
     The prompt is everything that both sides share before the last reply. `system`, `tools`, `history` and `context`
     come before the prompt, Alpaca's `input` behind it. Without a prompt the two responses are conversations that begin
-    with it (TRL's implicit prompt; HH-RLHF's dialogues in one text).
+    with it (TRL's implicit prompt; HH-RLHF's dialogues in one text). Three lists of as many texts, or JSON of them, are
+    a conversation's turns: what was asked, and what each side said to it (Arena 55k).
 
     Args:
         row: holds some columns of CONTENT.
@@ -33,6 +36,7 @@ def read_pair(row: Row, first: str, second: str) -> tuple[Text, Text, Text]:
     Raises:
         BadRowError: with all that cannot be understood.
     """
+    row = _with_turns(row, first, second)
     prompt, *responses = read_all(
         partial(_read_prompt, row), *(partial(read_text, row.get(name), name) for name in (first, second))
     )
@@ -40,6 +44,8 @@ def read_pair(row: Row, first: str, second: str) -> tuple[Text, Text, Text]:
         return _replies(prompt, *_conversations(responses, first, second))
     if is_open_dialogue(row.get("prompt")):
         responses = [_spoken(text.strip()) if isinstance(text, str) else text for text in responses]
+    elif isinstance(prompt, str):
+        responses = _dialogues_with(prompt, responses)
     if all(isinstance(text, str) for text in (prompt, *responses)):
         return prompt, responses[0], responses[1]
     return _replies(prompt, *(_as_messages(text, "assistant") for text in responses))
@@ -69,6 +75,41 @@ def same_reply(given: Any, reply: Text) -> bool:
     except BadRowError:
         return False
     return bool(reply) and _stripped(turns[-len(reply) :]) == _stripped(reply)
+
+
+def _with_turns(row: Row, first: str, second: str) -> Row:
+    """Return the row with conversations for the lists of texts that prompt and responses may be; else as it is."""
+    columns = ("prompt", first, second)
+    if not all(_begins_as_list(row.get(column)) for column in columns):
+        return row
+    lists = [texts for column in columns if (texts := _texts(row[column])) is not None]
+    if len(lists) < len(columns):
+        return row
+    if len({len(texts) for texts in lists}) > 1:
+        raise BadRowError(f"prompt, {first} and {second} are lists of texts, but not of as many")
+    asked, *sides = lists
+    opening, *others = ({"role": "user", "content": text} for text in asked)
+    talks = [
+        [turn for reply, question in zip_longest(said, others) for turn in (_reply(reply), question) if turn]
+        for said in sides
+    ]
+    return row | {"prompt": [opening], first: talks[0], second: talks[1]}
+
+
+def _reply(text: str) -> Message:
+    return {"role": "assistant", "content": text}
+
+
+def _begins_as_list(value: Any) -> bool:
+    return isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("["))
+
+
+def _texts(value: Any) -> list[str] | None:
+    """Return a list of texts, nulls as empty ones; None for anything else."""
+    texts = parsed(value)
+    if not (isinstance(texts, list) and texts and all(text is None or isinstance(text, str) for text in texts)):
+        return None
+    return [text or "" for text in texts]
 
 
 def _read_prompt(row: Row) -> Text:
@@ -191,6 +232,14 @@ def _conversations(responses: list[Text], first: str, second: str) -> list[Messa
     return [side for side in turns if not isinstance(side, str)]
 
 
+def _dialogues_with(prompt: str, responses: list[Text]) -> list[Text]:
+    """Return the responses as conversations where both are dialogues in one text that hold the prompt as a turn."""
+    turns = [_spoken(response) for response in responses]
+    asked = {"role": "user", "content": prompt.strip()}
+    held = all(isinstance(side, list) and asked in side for side in turns)
+    return turns if held and all(isinstance(text, str) for text in responses) else responses
+
+
 def _replies(prompt: Text, first: Messages, second: Messages) -> tuple[Messages, Messages, Messages]:
     """Move what both sides share before the last reply into the prompt.
 
@@ -200,14 +249,29 @@ def _replies(prompt: Text, first: Messages, second: Messages) -> tuple[Messages,
     turns, sides = _as_messages(prompt, "user"), [first, second]
     if first and second and first[0]["role"] == "system" and first[0] == second[0]:
         turns, sides = _with_system(turns, first[0]), [first[1:], second[1:]]
+    turns = _with_beginning(turns, sides[0][: _shared(*sides)])
     sides = [_without_repetition(turns, side) for side in sides]
     if any(side and _ends_in(turns, side) for side in sides):
         raise BadRowError("the prompt ends in one of the responses")
     shared = _shared(*sides)
+    if shared and _asked(turns) and not (_is_reply(turns[-1]) or _is_reply(sides[0][0])):
+        raise BadRowError(_NO_REPLY)
     turns, sides = [*turns, *sides[0][:shared]], [side[shared:] for side in sides]
     if any(side and not _is_reply(side[0]) for side in sides):
-        raise BadRowError("a response starts with turns that neither reply to the prompt nor repeat it")
+        raise BadRowError(_NO_REPLY)
     return turns, sides[0], sides[1]
+
+
+def _with_beginning(prompt: Messages, opening: Messages) -> Messages:
+    """Return the whole conversation where the prompt is only what was asked last in it.
+
+    Args:
+        prompt: as the columns give it.
+        opening: the turns that both sides share.
+    """
+    asked = _asked(prompt)
+    whole = opening and not _is_reply(opening[0]) and asked and _ends_in(opening, asked)
+    return [*prompt[: len(prompt) - len(asked)], *opening] if whole else prompt
 
 
 def _without_repetition(prompt: Messages, side: Messages) -> Messages:
@@ -215,11 +279,14 @@ def _without_repetition(prompt: Messages, side: Messages) -> Messages:
 
     UltraFeedback in SimPO's preparation has a prompt string and responses that start with the user's turn.
     """
-    asked = [turn for turn in prompt if turn["role"] not in _INSTRUCTIONS]
-    for opening in (prompt, asked):
+    for opening in (prompt, _asked(prompt)):
         if _stripped(side[: len(opening)]) == _stripped(opening):
             return side[len(opening) :]
     return side
+
+
+def _asked(prompt: Messages) -> Messages:
+    return [turn for turn in prompt if turn["role"] not in _INSTRUCTIONS]
 
 
 def _shared(first: Messages, second: Messages) -> int:

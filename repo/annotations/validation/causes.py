@@ -1,5 +1,6 @@
 """What rows are in quarantine for, and what is to be done about it where it is one thing."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,15 @@ _MOST = 0.9
 """Share of bad rows that have a reason in common for it to be called the one reason."""
 _SHOWN = 3
 _MOST_VALUES = 8
+_FOUND = re.compile(r""" is (?:'.*'|".*"), not """, re.DOTALL)
+"""How a reader's reason names the value that it found."""
 _UNREADABLE = {
     "message": "write the texts as plain text, or as lists of messages with role and content",
     "gold is neither": "give gold in these words or as the text of the better response, or leave it empty",
+    "neither reply to the prompt": "where both responses are whole conversations, leave the prompt column out "
+    "(data.ignore=[prompt]): what they share is the prompt then",
+    "only text can be trained on": "leave these rows out",
+    "(data.display)": "name by data.display the column whose codes are the vote's own, or say data.display=unknown",
     "there is no prompt column": "add a prompt column, or name the one there is in data.columns.prompt",
     " is missing": "fill in that column in these rows, or delete them; if it has another name in the file, map it in "
     "data.columns",
@@ -51,10 +58,10 @@ def of_result(result: dict[str, Any], row_of: Callable[[int], QuarantinedRow]) -
 
 
 def of_rejected(rejected: Iterable[QuarantinedRow]) -> list[Cause]:
-    """Return what the reader held against rows."""
+    """Return what the reader held against rows; what differs in nothing but the value found is one reason."""
     rows: dict[str, list[QuarantinedRow]] = defaultdict(list)
     for row in rejected:
-        for reason in row.reasons:
+        for reason in dict.fromkeys(_FOUND.sub(" is unknown, not ", reason) for reason in row.reasons):
             rows[reason].append(row)
     return [Cause(reason, _remedy(reason), len(of), [_line(row) for row in of[:_SHOWN]]) for reason, of in rows.items()]
 

@@ -255,7 +255,9 @@ def test_sharegpt_is_read_as_its_roles_mean():
     assert read == (turns, [reply("wet")], [reply("dry")])
 
 
-@pytest.mark.parametrize(("role", "known"), [("prompter", "user"), ("model", "assistant"), ("User", "user")])
+@pytest.mark.parametrize(
+    ("role", "known"), [("prompter", "user"), ("model", "assistant"), ("User", "user"), ("AI", "assistant")]
+)
 def test_other_names_of_roles_are_understood(role, known):
     assert prompt(prompt=[{"role": role, "content": "q"}]) == [{"role": known, "content": "q"}]
 
@@ -331,3 +333,78 @@ def test_neither_the_order_of_keys_nor_that_of_the_responses_changes_a_compariso
     one, same = (canonical_row(each, PAIRED, "f", 1) for each in (row, other))
     names = ["comparison_id", "prompt", "response_a", "response_b", "messages"]
     assert [one[name] for name in names] == [same[name] for name in names]
+
+
+def test_a_prompt_that_is_the_last_question_of_both_conversations_is_not_doubled():
+    earlier = [user("hi"), reply("hello")]
+    row = {"chosen": [*earlier, user("q"), reply("yes")], "rejected": [*earlier, user("q"), reply("no")]}
+    for asked in ("q", " q\n", [user("q")]):
+        assert pair(prompt=asked, **row) == ([*earlier, user("q")], [reply("yes")], [reply("no")])
+    assert prompt(prompt="q", system="Be brief.", **row) == [system("Be brief."), *earlier, user("q")]
+
+
+def test_a_question_asked_again_in_the_responses_stays_there():
+    again = [reply("What?"), user("q")]
+    row = {"chosen": [*again, reply("yes")], "rejected": [*again, reply("no")]}
+    assert prompt(prompt=[user("q")], **row) == [user("q"), *again]
+
+
+def test_a_prompt_beside_conversations_that_do_not_hold_it_is_refused():
+    row = {"chosen": [user("hi"), reply("yes")], "rejected": [user("hi"), reply("no")]}
+    assert reasons(prompt="User: hi", **row) == [
+        "a response starts with turns that neither reply to the prompt nor repeat it"
+    ]
+
+
+def test_dialogues_in_one_text_that_hold_the_prompt_are_its_conversations():
+    row = {"chosen": "\n\nHuman: q\n\nAssistant: yes", "rejected": "\n\nHuman: q\n\nAssistant: no"}
+    assert pair(prompt="q", **row) == ([user("q")], [reply("yes")], [reply("no")])
+    assert pair(prompt="Write a dialogue.", **row) == ("Write a dialogue.", row["chosen"], row["rejected"])
+
+
+def test_ids_and_times_of_messages_tell_no_turns_apart():
+    def talk(said, number):
+        return [user("q") | {"id": number}, reply(said) | {"message_id": f"m{number}", "timestamp": 1.5 * number}]
+
+    expected = ([user("q")], [reply("yes")], [reply("no")])
+    assert pair(chosen=talk("yes", 1), rejected=talk("no", 2)) == expected
+    assert pair(prompt="q", chosen=talk("yes", 1), rejected=talk("no", 2)) == expected
+
+
+def test_a_function_call_as_once_written_is_a_tool_call():
+    old = {"role": "assistant", "content": None, "function_call": {"name": "weather", "arguments": '{"city": "Ulm"}'}}
+    new = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Ulm"}}}
+    assert pair(prompt="q", chosen=[old])[1] == [{"role": "assistant", "tool_calls": [new]}]
+    assert reasons(prompt="q", chosen=[old | {"function_call": "weather"}]) == [
+        "chosen holds a message whose function_call is no JSON object with a name and arguments"
+    ]
+
+
+def test_responses_whose_thoughts_differ_are_not_the_same_text(write):
+    def thought(text):
+        return [reply("4") | {"reasoning_content": text}]
+
+    read = read_annotations(
+        write([{"prompt": "2 + 2?", "chosen": thought("x"), "rejected": thought("y")}]), DataSettings()
+    )
+    rows = measure_rows(read.annotations)
+    assert rows["response_a_text"].item() != rows["response_b_text"].item()
+
+
+@pytest.mark.parametrize("write_lists", [json.dumps, lambda texts: texts])
+def test_lists_of_texts_are_the_turns_of_a_conversation(write_lists):
+    def row(asked, *sides):
+        chosen, rejected = map(write_lists, sides)
+        return {"prompt": write_lists(asked), "chosen": chosen, "rejected": rejected}
+
+    assert pair(**row(["q"], ["yes"], ["no"])) == ([user("q")], [reply("yes")], [reply("no")])
+    longer = pair(**row(["q", "r"], ["yes", "so"], ["no", None]), system="Be brief.")
+    yes, no = [reply("yes"), user("r"), reply("so")], [reply("no"), user("r"), reply("")]
+    assert longer == ([system("Be brief."), user("q")], yes, no)
+    assert reasons(**row(["q", "r"], ["yes", "so"], ["no"])) == [
+        "prompt, chosen and rejected are lists of texts, but not of as many"
+    ]
+
+
+def test_responses_that_are_json_lists_stay_text_where_the_prompt_is_none():
+    assert pair(prompt="Keywords?", chosen='["a"]', rejected='["b"]') == ("Keywords?", '["a"]', '["b"]')

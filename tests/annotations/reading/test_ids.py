@@ -91,10 +91,24 @@ def test_crowd_tables_and_their_gold_spell_ids_alike(write: Write) -> None:
     assert not notes
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Ann", "ann"), ("007", "7"), ("a", "a\u200b"), ("Jürg", "Ju\u0308rg"), ("\ufeffa", "A"), ("７", "07")],
+)
+def test_ids_that_look_alike_are_told_apart_in_the_note(one: str, other: str) -> None:
+    (note,) = case_notes([one, other, "b", "70"], secret=False)
+    shown = note.partition(": ")[2].removesuffix(" count as two people").split(" and ")
+    assert len(set(shown)) == 2
+
+
+def test_ids_that_do_not_look_alike_are_not_told() -> None:
+    assert not case_notes(["a", "á", "7", "70", "0", "00x", "-7", "a b", "ab"], secret=False)
+
+
 def test_ids_equal_but_for_case_are_told(write: Write, vote: Vote) -> None:
     rows = [vote(number, name) for number, name in enumerate(["Ann", "ann", "bob", "ann"])]
     assert read_annotations(write(rows), Settings().data).notes == [
-        "annotator ids equal but for case: 'Ann' and 'ann' count as two people"
+        "annotator ids that look alike (in case, leading zeros or unseen signs): 'Ann' and 'ann' count as two people"
     ]
     table = write("task,worker,label\n1,Ann,x\n1,ann,y\n", "labels.csv")
     assert "'Ann' and 'ann'" in read_votes(table, DataSettings()).read.notes[-1]
@@ -111,7 +125,7 @@ def test_with_pseudonyms_the_note_names_nobody(write: Write, vote: Vote, monkeyp
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     rows = [vote(number, name) for number, name in enumerate(["Ann", "ann", "bob", 7, "7.0", " 7 "])]
     read = read_annotations(write(rows), DataSettings(pseudonymise=True))
-    assert read.notes == ["2 annotator ids are equal to another but for case; each counts as a person"]
+    assert read.notes == ["2 annotator ids look like another; each counts as a person"]
     expected = pseudonymise(pd.Series(["Ann", "ann", "bob", "7"]), KEY.encode())
     assert set(read.annotations["annotator_id"]) == set(expected)
 

@@ -94,6 +94,7 @@ def test_lists_as_python_prints_them_are_read_too(tmp_path):
         "[{'content': len('x'), 'role': 'user'}]",
         '[{"from": "human", "value": "twice", "value": "twice"}]',
         '[{"from": "human", "text": "x"}]',
+        "[{'id': 1, 'role': 'user', 'content': 'x'}\n {'id': 2, 'role': 'assistant', 'content': 'numpy, again'}]",
     ],
 )
 def test_a_list_of_messages_that_cannot_be_read_is_refused_by_line(tmp_path, broken):

@@ -85,3 +85,30 @@ def test_a_few_bad_rows_are_not_what_stops_a_batch_of_ties(refused: Refused, vot
     error = refused([*[vote(number, preference="tie") for number in range(20)], vote(30, preference="?")])
     assert "for one reason" not in error.problem
     assert error.remedy.startswith("all votes are ties")
+
+
+def test_values_found_do_not_part_one_reason(write: Write, vote: Vote) -> None:
+    settings = Settings(data={"display": "seen"})
+    rows = [vote(number, seen=bool(number % 2)) for number in range(12)]
+    with pytest.raises(UserError) as caught:
+        validate(read_annotations(write(rows), settings.data), settings).raise_if_failed()
+    assert "all 12 for one reason: seen (data.display) is unknown, not one of the responses" in caught.value.problem
+    assert "line 1: seen (data.display) is 'false', not one" in caught.value.problem
+    assert "data.display=unknown" in caught.value.remedy
+    assert "max_bad_rows" not in caught.value.remedy
+
+
+def test_the_remedy_for_whole_conversations_beside_a_prompt_can_be_followed(write: Write) -> None:
+    def talk(said: str) -> list[dict[str, str]]:
+        return [{"role": "user", "content": f"hi {said[-1]}"}, {"role": "assistant", "content": said}]
+
+    rows = [
+        {"prompt": f"user: hi {n}", "chosen": talk(f"good {n}"), "rejected": [talk(f"{n}")[0], talk(f"bad {n}")[1]]}
+        for n in range(10, 22)
+    ]
+    path = write(rows)
+    with pytest.raises(UserError, match="neither reply to the prompt") as caught:
+        validate(read_annotations(path, Settings().data), Settings()).raise_if_failed()
+    assert "data.ignore=[prompt]" in caught.value.remedy
+    followed = Settings(data={"ignore": ["prompt"]})
+    assert validate(read_annotations(path, followed.data), followed).passed
