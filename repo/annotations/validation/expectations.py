@@ -144,8 +144,8 @@ def ballot_expectations() -> list[Any]:
             "No annotator contradicts themselves",
             "the same annotator voted otherwise on this comparison at {place}; times in created_at would tell which "
             "vote is the later one",
-            "give the time of each vote in created_at, then the latest counts; does one annotator_id stand for several "
-            "people?",
+            "give the time of each vote in created_at (as 2024-05-01T10:00:00Z or in seconds since 1970), then the "
+            "latest counts; does one annotator_id stand for several people?",
         ),
         _null(
             REPLACED,
