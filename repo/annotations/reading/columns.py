@@ -1,16 +1,16 @@
 """A file's columns: which are read under which name, which are left over, and which may be meant."""
 
 import difflib
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from repo.annotations.reading.chunks import Chunk
 from repo.annotations.reading.loading import LoadedFile
 from repo.annotations.reading.rows import Row
-from repo.annotations.reading.values import is_blank
+from repo.annotations.reading.values import is_blank, parsed
 from repo.errors import UserError
 
 UNKNOWN = "YOUR_COLUMN"
@@ -20,6 +20,9 @@ _VOTES = {
     "preference", "preferred", "pref", "winner", "vote", "label", "choice", "better", "best", "selected", "verdict",
     "judgment", "judgement",
 }  # fmt: skip
+
+
+_PEOPLE = {"annotator", "worker", "judge", "rater", "evaluator", "labeler", "labeller", "pid"}
 
 
 def rename(loaded: LoadedFile, columns: Mapping[str, str], known: Sequence[str]) -> LoadedFile:
@@ -67,6 +70,29 @@ def rename(loaded: LoadedFile, columns: Mapping[str, str], known: Sequence[str])
             problem = f"{loaded.name}: nothing stands at '{theirs}' in any row (data.columns.{ours})"
             raise UserError(problem, f"in the first row {root} is {_shown(loaded.rows[0].get(root))}")
     return replace(loaded, columns=[*(c for c in loaded.columns if c not in taken), *columns], rows=rows)
+
+
+def unreached(loaded: LoadedFile, columns: Mapping[str, str]) -> list[str]:
+    """Return the lists that paths reach into and of which some row holds more entries than any path names."""
+    named: dict[str, set[int]] = defaultdict(set)
+    for path in columns.values():
+        parts = path.split(".")
+        for place, part in enumerate(parts):
+            if part.isdecimal() and path not in loaded.columns:
+                named[".".join(parts[:place])].add(int(part))
+    return [
+        parent for parent, entries in named.items() if any(_holds_more(row, parent, entries) for row in loaded.rows)
+    ]
+
+
+def _holds_more(row: Row, parent: str, entries: Collection[int]) -> bool:
+    value = parsed(_value_at(row, parent))
+    return isinstance(value, list) and not set(range(len(value))) <= set(entries)
+
+
+def looks_like_a_person(name: str) -> bool:
+    """Tell by a column's name whether it may say who judged."""
+    return bool(_PEOPLE & set(_words(name)))
 
 
 def root_of(path: str, columns: Sequence[str]) -> str | None:
@@ -142,19 +168,12 @@ def _value_at(row: Row, path: str) -> Any:
 
 def _step(value: Any, key: str) -> Any:
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        value = _parsed(value)
+        value = parsed(value)
     if isinstance(value, dict):
         return value.get(key)
     if isinstance(value, list) and key.isdecimal():
         return value[int(key)] if int(key) < len(value) else None
     return None
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _shown(value: Any) -> str:

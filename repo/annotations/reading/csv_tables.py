@@ -40,21 +40,33 @@ def read_csv(name: str, file: TextIO, usual: str = ",") -> tuple[list[str], Rows
     columns = [column or f"Unnamed: {place}" for place, column in enumerate(header)]
     refuse_repeated(name, columns)
     unnamed = {column for column, given in zip(columns, header, strict=True) if not given}
-    lines = array("q")
+    lines, repeated = array("q"), array("q")
+    numbering = _Numbering(len(header))
 
     def complete() -> Iterator[list[str]]:
         for line, record in records:
             if len(record) == 1 < len(columns) and _is_blank(record):
                 continue
+            if record == header:
+                repeated.append(line)
+                continue
             lines.append(line)
-            yield record if len(record) == len(header) else _fields(f"{name}, line {line}", record, header, separator)
+            if len(record) == len(header):
+                numbering.ends()
+                yield record
+            else:
+                numbering.watch(record)
+                yield _fields(f"{name}, line {line}", record, header, separator)
 
     rows = Rows(_chunks(columns, complete()))
+    numbering.refuse(name)
     empty = {column for column in unnamed if not any(cell.strip() for cell, _ in rows.counts(column))}
     if empty:
         columns = [column for column in columns if column not in empty]
         rows = rows.convert(lambda chunk: chunk.only(columns))
     rows, notes = decode_cells(name, rows, lines)
+    if repeated:
+        notes = [*notes, f"{name}: the header stands again in line {repeated[0]}, and is no row there"]
     return columns, rows, lines, notes
 
 
@@ -75,6 +87,32 @@ def _chunks(columns: list[str], records: Iterator[list[str]]) -> Iterator[Chunk]
 
 def _chunk(columns: list[str], cells: list[list[str]], size: int) -> Chunk:
     return Chunk.of_columns(size, dict(zip(columns, map(Coded.of, cells), strict=True)))
+
+
+class _Numbering:
+    """Watches whether all rows have one field too many: a number at their beginning, and nothing at their end.
+
+    R and pandas write row numbers under a header without a name for them. Where the last column is empty, such a row
+    looks as if it ended in a comma too many.
+    """
+
+    def __init__(self, size: int):
+        self._size, self._next, self._rows, self._ended = size, 0, 0, False
+
+    def ends(self) -> None:
+        self._ended = True
+
+    def watch(self, record: list[str]) -> None:
+        if self._rows == 0 and record[0] == "1":
+            self._next = 1
+        self._ended = self._ended or len(record) != self._size + 1 or record[0] != str(self._next)
+        self._rows, self._next = self._rows + 1, self._next + 1
+
+    def refuse(self, name: str) -> None:
+        if self._rows > 1 and not self._ended:
+            problem = f"{name}: every row has one field more than the header, and begins with its own number"
+            remedy = "put a comma before the header's first name; or, if the numbers are that column, delete the comma"
+            raise UserError(problem, f"{remedy} at the end of every line")
 
 
 def refuse_repeated(name: str, columns: Sequence[str]) -> None:

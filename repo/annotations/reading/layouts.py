@@ -9,24 +9,27 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from repo.annotations.reading.chunks import Chunk, Coded, once
 from repo.annotations.reading.columns import (
     UNKNOWN,
+    looks_like_a_person,
     looks_like_a_vote,
     names_of,
     rename,
     root_of,
     suggest,
+    unreached,
     with_content,
 )
-from repo.annotations.reading.dialogues import is_dialogue, is_open_dialogue
+from repo.annotations.reading.dialogues import is_dialogue
 from repo.annotations.reading.loading import LoadedFile
 from repo.annotations.reading.multipref import READ as MULTIPREF
 from repo.annotations.reading.multipref import is_multipref, unfold
 from repo.annotations.reading.rows import Row, Rows
 from repo.annotations.reading.side_files import TASK
-from repo.annotations.reading.texts import CONTENT, BadRowError, kind_of, read_pair, same_reply
+from repo.annotations.reading.texts import CONTENT, BadRowError, are_plain, kind_of, read_pair, same_reply
 from repo.annotations.reading.values import is_blank, kind_name
 from repo.annotations.reading.vote_codes import SKIP, VoteCodes, check_codes, code_counts
 from repo.annotations.schema import COLUMNS, VIRTUAL_ANNOTATOR, Text, encode_text, flip, pair_digest
@@ -43,6 +46,8 @@ OPTIONAL = ("annotator_id", "comparison_id", "created_at", "gold")
 DISPLAY = "displayed_first"
 """What the column that data.display names is called here."""
 KNOWN = tuple(dict.fromkeys((*PAIRED, *TRL, *OPTIONAL, *CONTENT)))
+_UNUSED = {"trl": PAIRED[1:], "paired": TRL}
+"""Layout → columns of the other one: they are left over, and a vote among them is refused."""
 _TEXTS = ("prompt", "response_a", "response_b", "chosen", "rejected", "context")
 _PROMPTS = tuple(name for name in CONTENT if name not in ("system", "tools"))
 _NESTED = {"a list", "an object"}
@@ -132,7 +137,7 @@ def recognise(loaded: LoadedFile, settings: DataSettings) -> tuple[LoadedFile, R
     columns = [name for name in loaded.columns if name in mapping or name not in settings.ignore]
     loaded = replace(loaded, columns=columns)
     layout = _layout_of(loaded)
-    kept = [name for name in columns if name in KNOWN or name in mapping]
+    kept = [name for name in columns if (name in KNOWN or name in mapping) and name not in _UNUSED[layout]]
     names = {name: mapping.get(name, name) for name in kept}
     read = {*names.values(), *(MULTIPREF if unfolded else ()), *settings.ignore}
     left_over = with_content(original, [name for name in original.columns if not _is_read(name, read)])
@@ -141,7 +146,7 @@ def recognise(loaded: LoadedFile, settings: DataSettings) -> tuple[LoadedFile, R
     loaded = replace(loaded, columns=kept, rows=loaded.rows.convert(lambda chunk: chunk.only(kept)))
     loaded = _without_skipped(loaded, reading)
     _check_kinds(loaded)
-    return replace(loaded, notes=[*loaded.notes, *_notes(loaded.name, reading)]), reading
+    return replace(loaded, notes=[*loaded.notes, *_notes(original, reading, mapping)]), reading
 
 
 def canonical_row(row: Row, reading: Reading, file: str, line: int) -> dict[str, Any]:
@@ -276,6 +281,13 @@ def _has_prompt(loaded: LoadedFile, response: str) -> bool:
     """Tell whether a column holds the prompt, or the responses are conversations that begin with it."""
     if set(_PROMPTS) & set(loaded.columns):
         return True
+    return _begins_with_prompt(loaded, response)
+
+
+def _begins_with_prompt(loaded: LoadedFile, response: str) -> bool:
+    """Tell whether a column of responses holds whole conversations."""
+    if response not in loaded.columns:
+        return False
     first = next((value for value, _ in loaded.rows.counts(response) if not is_blank(value)), None)
     return not isinstance(first, str) or is_dialogue(first)
 
@@ -289,12 +301,14 @@ def _no_layout(loaded: LoadedFile) -> UserError:
     trl = sum(name in loaded.columns for name in TRL) > sum(name in loaded.columns for name in PAIRED[1:])
     missing = [name for name in (("prompt", *TRL) if trl else PAIRED) if name not in loaded.columns]
     found = suggest(missing, loaded.columns, KNOWN)
-    example = ", ".join(f"{name}: {column}" for name, column in found.items())
+    if _begins_with_prompt(loaded, found.get("response_a", UNKNOWN)):
+        found.pop("prompt", None)
+    example = yaml.safe_dump(found, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True).strip()
     certain = "" if UNKNOWN not in found.values() else f", with the file's names for {UNKNOWN}"
     return UserError(
         f"{loaded.name}: columns {names_of(loaded)} fit no layout: {', '.join(missing)} missing\n"
         f"  accepted: {_LAYOUTS}",
-        f"rename them, or map them in the configuration{certain}: data: {{columns: {{{example}}}}}",
+        f"rename them, or map them in the configuration{certain}: data: {{columns: {example}}}",
     )
 
 
@@ -340,10 +354,18 @@ def _without_skipped(loaded: LoadedFile, reading: Reading) -> LoadedFile:
     return replace(loaded, rows=rows, lines=lines, notes=[*loaded.notes, *([note] if skipped else [])])
 
 
-def _notes(name: str, reading: Reading) -> list[str]:
-    if not reading.left_over:
-        return []
-    return [f"{name}: columns not read: {', '.join(reading.left_over)} (data.ignore=[...] for those meant to be)"]
+def _notes(loaded: LoadedFile, reading: Reading, mapping: Mapping[str, str]) -> list[str]:
+    """Say what is not read."""
+    notes = []
+    if reading.left_over:
+        left = ", ".join(reading.left_over)
+        notes.append(f"{loaded.name}: columns not read: {left} (data.ignore=[...] for those meant to be)")
+    if beyond := unreached(loaded, mapping):
+        notes.append(f"{loaded.name}: some rows hold more entries than data.columns names, in {', '.join(beyond)}")
+    people = [name for name in reading.left_over if looks_like_a_person(name)]
+    if people and "annotator_id" not in reading.columns:
+        notes.append(f"{loaded.name}: is {people[0]} who judged? then data.columns={{annotator_id: {people[0]}}}")
+    return notes
 
 
 def _is_read(name: str, read: Collection[str]) -> bool:
@@ -408,13 +430,9 @@ def _read_pair(row: Row, reading: Reading) -> _Pair:
     responses = responses_of(reading)
     pair = _Pair(row.get("prompt"), row.get(responses[0]), row.get(responses[1]))  # type: ignore[arg-type]
     # Most files hold nothing but texts, which read_pair would return as they are, at several times the cost.
-    if _OTHERS.isdisjoint(row) and _are_texts(pair) and not is_open_dialogue(pair.prompt):
+    if _OTHERS.isdisjoint(row) and are_plain(*pair):
         return pair
     return _Pair(*read_pair(row, *responses))
-
-
-def _are_texts(pair: _Pair) -> bool:
-    return type(pair.prompt) is type(pair.first) is type(pair.second) is str
 
 
 def responses_of(reading: Reading) -> tuple[str, str]:

@@ -10,7 +10,17 @@ from repo.annotations.reading.rows import Row
 from repo.annotations.reading.values import BadRowError, is_blank, is_missing, kind_of, parsed, read_all, scalar_text
 from repo.annotations.schema import TOOLS, Text
 
-__all__ = ["CONTENT", "BadRowError", "is_missing", "kind_of", "read_pair", "read_text", "same_reply", "scalar_text"]
+__all__ = [
+    "CONTENT",
+    "BadRowError",
+    "are_plain",
+    "is_missing",
+    "kind_of",
+    "read_pair",
+    "read_text",
+    "same_reply",
+    "scalar_text",
+]
 
 Messages = list[Message]
 
@@ -49,6 +59,15 @@ def read_pair(row: Row, first: str, second: str) -> tuple[Text, Text, Text]:
     if all(isinstance(text, str) for text in (prompt, *responses)):
         return prompt, responses[0], responses[1]
     return _replies(prompt, *(_as_messages(text, "assistant") for text in responses))
+
+
+def are_plain(prompt: Any, first: Any, second: Any) -> bool:
+    """Tell whether read_pair returns these three as they are, where no other column makes the prompt: most files."""
+    if not (type(prompt) is type(first) is type(second) is str):
+        return False
+    if prompt.lstrip()[:1] == "[" or first.lstrip()[:6] == "Human:":
+        return False
+    return not is_open_dialogue(prompt)
 
 
 def read_text(value: Any, column: str) -> Text:

@@ -167,3 +167,58 @@ def test_a_path_that_leads_nowhere_in_one_row_makes_that_row_bad(write):
     assert [(row.line, row.reasons) for row in result.rejected] == [
         (2, ["response_a is missing", "response_b is missing"])
     ]
+
+
+@pytest.mark.parametrize("mapping", [{}, {"chosen": "left one", "rejected": "right one"}])
+def test_a_preference_beside_chosen_and_rejected_is_not_passed_over(write, mapping):
+    names = mapping or {"chosen": "chosen", "rejected": "rejected"}
+    rows = [
+        {"prompt": f"q{n}", names["chosen"]: "x", names["rejected"]: "y", "preference": "ab"[n % 2]} for n in (0, 1)
+    ]
+    with pytest.raises(UserError, match="column 'preference' looks like the vote and would not be read"):
+        read(write(rows), columns=mapping)
+
+
+def test_a_hint_can_be_copied_whatever_the_columns_are_called(write):
+    row = {"prompt": "q", "a response: long": "one", "b response: long": "two", "preference": "b"}
+    source = write([row])
+    with pytest.raises(UserError, match="fit no layout") as caught:
+        read(source)
+    hint = caught.value.remedy.partition("data: ")[2]
+    assert preferred(read(source, columns=yaml.safe_load(hint)["columns"])) == ["two"]
+
+
+def test_conversations_that_hold_the_prompt_need_no_prompt_column_in_the_hint(write):
+    def turns(reply):
+        return [{"role": "user", "content": "q"}, {"role": "assistant", "content": reply}]
+
+    source = write([{"conversation_a": turns("x"), "conversation_b": turns("y"), "winner": "model_b"}])
+    with pytest.raises(UserError, match="fit no layout") as caught:
+        read(source)
+    columns = yaml.safe_load(caught.value.remedy.partition("data: ")[2])["columns"]
+    assert columns == {"response_a": "conversation_a", "response_b": "conversation_b", "preference": "winner"}
+    assert "y" in preferred(read(source, columns=columns))[0]
+
+
+def test_half_a_character_in_nested_json_text_does_no_harm(write):
+    source = write(
+        'info,chosen,rejected\n"{""post"": ""half \\ud83d""}",good,bad\n',
+        "votes.csv",
+    )
+    assert read(source, columns={"prompt": "info.post"}).annotations["prompt"].tolist() == ["half \ufffd"]
+
+
+def test_entries_of_a_list_that_no_path_names_are_told(write):
+    votes = [{"score": 1}, {"score": 0}, {"score": 0}]
+    row = {"prompt": "q", "response_a": "x", "response_b": "y", "votes": votes}
+    names = {"preference": "votes.0.score"}
+    notes = read(write([row]), columns=names, values=ZERO_IS_FIRST).notes
+    assert any("some rows hold more entries than data.columns names, in votes" in note for note in notes)
+    assert not [note for note in read(write([NESTED]), columns=PATHS, values=ZERO_IS_FIRST).notes if "entries" in note]
+
+
+@pytest.mark.parametrize("name", ["WorkerId", "judge", "PROLIFIC_PID"])
+def test_a_column_that_may_say_who_judged_is_named(write, name):
+    source = write([ROW | {name: "w1"}, ROW | {name: "w2", "prompt": "r"}])
+    assert any(f"data.columns={{annotator_id: {name}}}" in note for note in read(source).notes)
+    assert read(source, columns={"annotator_id": name}).annotations["annotator_id"].tolist() == ["w1", "w2"]

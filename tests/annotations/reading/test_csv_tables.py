@@ -75,3 +75,23 @@ def test_a_table_without_a_header_whose_texts_repeat_is_refused_in_a_line(write)
     with pytest.raises(UserError, match="occurs 2 times") as caught:
         load(write(f"{text},{text},other\n", "x.csv"))
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_row_numbers_without_a_column_are_not_taken_for_a_comma_too_many(tmp_path, first):
+    path = tmp_path / "x.csv"
+    rows = [f"{first + n},question {n},GOOD,BAD,ann," for n in range(3)]
+    path.write_text("\n".join(["prompt,chosen,rejected,annotator_id,note", *rows]))
+    with pytest.raises(UserError, match="begins with its own number") as caught:
+        load(str(path))
+    assert "put a comma before the header's first name" in caught.value.remedy
+    path.write_text("," + path.read_text())
+    assert [row["chosen"] for row in load(str(path)).rows] == ["GOOD"] * 3
+
+
+def test_a_header_that_stands_again_is_no_row(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("prompt,chosen,rejected\nq,x,y\nprompt,chosen,rejected\nr,x,y\n")
+    loaded = load(str(path))
+    assert ([row["prompt"] for row in loaded.rows], list(loaded.lines)) == (["q", "r"], [2, 4])
+    assert loaded.notes == [f"{path}: the header stands again in line 3, and is no row there"]
