@@ -1,5 +1,6 @@
 """Rows and bytes → odd ones: a value swapped for one that nobody expects, rows dropped, keys changed, bytes flipped."""
 
+import copy
 import json
 import math
 from random import Random
@@ -87,9 +88,14 @@ _PIECES = (
 )  # fmt: skip
 
 
+def _odd(random: Random) -> Any:
+    """Return an odd value of its own: one that others hold too could come to hold itself."""
+    return copy.deepcopy(random.choice(ODD))
+
+
 def _odd_value(rows: list[Row], random: Random) -> list[Row]:
     if rows and (row := random.choice(rows)):
-        row[random.choice(list(row))] = random.choice(ODD)
+        row[random.choice(list(row))] = _odd(random)
     return rows
 
 
@@ -103,7 +109,7 @@ def _odd_inside(rows: list[Row], random: Random) -> list[Row]:
         key = random.choice(keys)
         inside = place[key]
         if place is not rows and (not isinstance(inside, list | dict) or random.random() < 0.3):
-            place[key] = random.choice(ODD)
+            place[key] = _odd(random)
             return rows
         if not isinstance(inside, list | dict):
             return rows
