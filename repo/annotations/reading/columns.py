@@ -90,6 +90,11 @@ def _holds_more(row: Row, parent: str, entries: Collection[int]) -> bool:
     return isinstance(value, list) and not set(range(len(value))) <= set(entries)
 
 
+def looks_like_ties(name: str) -> bool:
+    """Tell by a column's name whether it may say that neither response is better."""
+    return bool({"tie", "ties", "tied"} & set(_words(name)))
+
+
 def looks_like_a_person(name: str) -> bool:
     """Tell by a column's name whether it may say who judged."""
     return bool(_PEOPLE & set(_words(name)))

@@ -16,6 +16,7 @@ from repo.annotations.reading.columns import (
     UNKNOWN,
     looks_like_a_person,
     looks_like_a_vote,
+    looks_like_ties,
     names_of,
     rename,
     root_of,
@@ -136,7 +137,7 @@ def recognise(loaded: LoadedFile, settings: DataSettings) -> tuple[LoadedFile, R
     loaded = unfold(loaded) if unfolded else loaded
     columns = [name for name in loaded.columns if name in mapping or name not in settings.ignore]
     loaded = replace(loaded, columns=columns)
-    layout = _layout_of(loaded)
+    layout = _layout_of(loaded, settings)
     kept = [name for name in columns if (name in KNOWN or name in mapping) and name not in _UNUSED[layout]]
     names = {name: mapping.get(name, name) for name in kept}
     read = {*names.values(), *(MULTIPREF if unfolded else ()), *settings.ignore}
@@ -269,12 +270,12 @@ def _display(layout: Layout, settings: DataSettings) -> Literal["first", "unknow
     return "first" if settings.display == "first" and layout == "paired" else "unknown"
 
 
-def _layout_of(loaded: LoadedFile) -> Layout:
+def _layout_of(loaded: LoadedFile, settings: DataSettings) -> Layout:
     responses = PAIRED[1:3] if set(PAIRED[1:]) <= set(loaded.columns) else TRL
     missing = [name for name in responses if name not in loaded.columns]
     if not missing and _has_prompt(loaded, responses[0]):
         return "trl" if responses == TRL else "paired"
-    raise _no_layout(loaded)
+    raise _no_layout(loaded, settings)
 
 
 def _has_prompt(loaded: LoadedFile, response: str) -> bool:
@@ -292,7 +293,7 @@ def _begins_with_prompt(loaded: LoadedFile, response: str) -> bool:
     return not isinstance(first, str) or is_dialogue(first)
 
 
-def _no_layout(loaded: LoadedFile) -> UserError:
+def _no_layout(loaded: LoadedFile, settings: DataSettings) -> UserError:
     if {"worker", "label"} <= set(loaded.columns) and set(TASK) & set(loaded.columns):
         problem = f"{loaded.name}: a crowd table, labels of tasks without texts: there is nothing to train a policy on"
         return UserError(
@@ -300,6 +301,9 @@ def _no_layout(loaded: LoadedFile) -> UserError:
         )
     trl = sum(name in loaded.columns for name in TRL) > sum(name in loaded.columns for name in PAIRED[1:])
     missing = [name for name in (("prompt", *TRL) if trl else PAIRED) if name not in loaded.columns]
+    if ignored := [name for name in missing if name in settings.ignore]:
+        problem = f"{loaded.name}: data.ignore leaves out {', '.join(ignored)}, which no layout can do without"
+        return UserError(problem, "take the name out of data.ignore, or map another column in data.columns")
     found = suggest(missing, loaded.columns, KNOWN)
     if _begins_with_prompt(loaded, found.get("response_a", UNKNOWN)):
         found.pop("prompt", None)
@@ -314,7 +318,8 @@ def _no_layout(loaded: LoadedFile) -> UserError:
 
 def _refuse_unread_vote(loaded: LoadedFile, reading: Reading) -> None:
     """Chosen and rejected say who won; where another column seems to say it as well, one of the two is wrong."""
-    if reading.layout != "trl":
+    if reading.layout == "paired":
+        _refuse_unread_ties(loaded, reading)
         return
     for column in filter(looks_like_a_vote, reading.left_over):
         counts = code_counts(loaded.rows.counts(column))
@@ -329,6 +334,22 @@ def _refuse_unread_vote(loaded: LoadedFile, reading: Reading) -> None:
             f"map it with the two responses it is about: data.columns={{prompt: {UNKNOWN}, response_a: {UNKNOWN}, "
             f"response_b: {UNKNOWN}, preference: {column}}}; or, if it is no vote, data.ignore=[{column}]",
         )
+
+
+def _refuse_unread_ties(loaded: LoadedFile, reading: Reading) -> None:
+    """Where each outcome has a column of its own, a vote read from one of them takes ties for votes."""
+    votes = code_counts(loaded.rows.counts(root_of(reading.columns["preference"], loaded.columns) or ""))
+    if len(votes) != 2 or any(reading.codes.read(code) == "tie" for code in votes):
+        return
+    for column in filter(looks_like_ties, reading.left_over):
+        if len(counts := code_counts(loaded.rows.counts(column))) > 1:
+            shown = ", ".join(f"{code[:80]!r} ({count:,} times)" for code, count in counts.most_common(4))
+            raise UserError(
+                f"{loaded.name}: column '{column}' looks like the vote's ties and would not be read: {shown}, "
+                f"while {reading.columns['preference']} knows two outcomes only",
+                "write one column that says a, b or tie in every row, and map it to preference; or, if it is no vote, "
+                f"data.ignore=[{column}]",
+            )
 
 
 def _without_skipped(loaded: LoadedFile, reading: Reading) -> LoadedFile:

@@ -222,3 +222,22 @@ def test_a_column_that_may_say_who_judged_is_named(write, name):
     source = write([ROW | {name: "w1"}, ROW | {name: "w2", "prompt": "r"}])
     assert any(f"data.columns={{annotator_id: {name}}}" in note for note in read(source).notes)
     assert read(source, columns={"annotator_id": name}).annotations["annotator_id"].tolist() == ["w1", "w2"]
+
+
+def test_ties_with_a_column_of_their_own_are_not_taken_for_votes(write):
+    outcomes = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    names = ("winner_model_a", "winner_model_b", "winner_tie")
+    pair = {"response_a": "x", "response_b": "y"}
+    rows = [pair | {"prompt": f"q{n}"} | dict(zip(names, out, strict=True)) for n, out in enumerate(outcomes)]
+    one_hot = {"columns": {"preference": "winner_model_a"}, "values": {"a": [1], "b": [0]}}
+    with pytest.raises(UserError, match="column 'winner_tie' looks like the vote's ties") as caught:
+        read(write(rows), **one_hot)
+    assert "one column that says a, b or tie" in caught.value.remedy
+    assert preferred(read(write(rows), ignore=["winner_tie"], **one_hot)) == ["x", "y", "y"]
+    with_ties = [pair | {"prompt": "q", "preference": word, "tie_reason": word} for word in ("a", "b", "tie")]
+    assert len(read(write(with_ties)).annotations) == 3
+
+
+def test_a_column_that_is_needed_cannot_be_ignored(write):
+    with pytest.raises(UserError, match=r"data\.ignore leaves out rejected, which no layout can do without"):
+        read(write([ROW]), ignore=["rejected"])
