@@ -382,9 +382,10 @@ class AnnotatorReliability:
             return interval(self.eta_, self._coin_variance, self.confidence)
         evidence = run.known.evidence, run.known.elsewhere
         parameters, variance = run.fit.parameters, self._logit_variance
-        return interval_with_population(run.problem, parameters, variance, evidence, run.population, self.confidence)[
-            :, None
-        ]
+        found = interval_with_population(run.problem, parameters, variance, evidence, run.population, self.confidence)
+        # Everybody may have the pooled value, also who alone would be another; and the grid of levels ends at .9975.
+        low, high = np.minimum(found[:, 0], self.eta_[:, 0]), np.maximum(found[:, 1], self.eta_[:, 0])
+        return np.stack([low, high], 1)[:, None]
 
     @cached_property
     def interval_(self) -> Array:

@@ -338,3 +338,23 @@ def test_annotators_who_are_not_seen_today_are_kept_and_fade() -> None:
 def test_impossible_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AnnotatorReliability(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("comparisons", [5, 15, 100])
+@pytest.mark.parametrize("with_margins", [False, True])
+def test_labels_that_all_agree_are_much_but_no_certainty(comparisons: int, with_margins: bool) -> None:
+    """The more of them, the closer to 1 and the surer; η stands inside its own interval."""
+    random = np.random.default_rng(comparisons)
+    direction = random.choice([-1, 1], comparisons)
+    annotator = np.tile(["ann", "bob", "eve"], comparisons)
+    comparison = np.repeat(np.arange(comparisons), 3)
+    margin = np.repeat(direction * random.exponential(1.0, comparisons), 3) if with_margins else None
+    found = AnnotatorReliability(coins=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found.fit(annotator, np.repeat(direction, 3), comparison, margin=margin)
+    low, high = found.interval_.T
+    assert (found.reliability_ > 0.95).all()
+    assert (found.reliability_ < 1).all()
+    assert ((low <= found.reliability_) & (found.reliability_ <= high)).all()
+    assert (1 - low < 10 / (3 * comparisons + 10)).all()

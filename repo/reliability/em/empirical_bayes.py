@@ -100,11 +100,20 @@ def pooled_reliability(
     together = replace(votes, annotators=list(range(people)), code=code)
     eta = np.concatenate([start.eta[~fixed].mean(0, keepdims=True), start.eta[fixed]])  # [people, coins]
     prior = np.zeros((people, *evidence.shape[1:]))
-    prior[0] = evidence[~fixed].sum(0)
+    prior[0] = evidence[~fixed].sum(0) + _half_a_vote(eta[0])
     one = Problem.of(together, problem.model.coins, prior, np.arange(people) > 0, problem.calibration, problem.chunk)
     found = full(one, replace(start, eta=eta), options).parameters
     of_coins = logit_variance(replace(one, calibration=calibration), found)[0]
     return _axes(log_odds(found.eta[0])), float(of_coins.sum()) / len(of_coins) ** 2
+
+
+def _half_a_vote(eta: Array) -> Array:
+    """Return pseudo-counts (right, wrong) of mean η, the rarer of them half a vote over all coins, shape [coins, 2].
+
+    Without them labels that all agree would put the pooled value at 1, where their information about it vanishes.
+    """
+    both = np.clip(np.stack([eta, 1 - eta], -1), 0.01, 0.99)
+    return np.asarray(WEAK / 2 / len(eta) * both / both.min(-1, keepdims=True))
 
 
 def _axes(logit: Array) -> Array:
