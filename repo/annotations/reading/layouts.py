@@ -130,6 +130,7 @@ def recognise(loaded: LoadedFile, settings: DataSettings) -> tuple[LoadedFile, R
         UserError: a mapped column is not there, no layout fits, a column that looks like the vote would not be read,
             most votes are codes of unknown meaning, or a column holds what it cannot hold.
     """
+    _refuse_whole_table(loaded)
     original = loaded
     mapping = _mapping(loaded, settings)
     loaded = rename(loaded, mapping, (*KNOWN, DISPLAY) if DISPLAY in mapping else KNOWN)
@@ -252,6 +253,19 @@ def _comparison_ids(given: Coded | None, comparisons: Coded) -> Coded:
     if "" not in ids.distinct:
         return ids
     return once({"id": ids, _ASKED: comparisons}, lambda row: row["id"] or row[_ASKED].digest())
+
+
+def _refuse_whole_table(loaded: LoadedFile) -> None:
+    """Refuse a file whose only object is no row: it holds a table's columns, or its rows under a name."""
+    if len(loaded.rows) != 1:
+        return
+    row = loaded.rows[0]
+    values = list(row.values())
+    if values and all(isinstance(value, dict) and value and all(map(str.isdecimal, value)) for value in values):
+        problem = f"{loaded.name}: one object that holds columns, each with a value for every row number"
+        raise UserError(problem, 'write one object a row; with pandas: to_json(FILE, orient="records", lines=True)')
+    if len(values) == 1 and isinstance(values[0], list) and values[0] and isinstance(values[0][0], dict):
+        raise UserError(f"{loaded.name}: one object that holds rows under {next(iter(row))!r}", "write that list alone")
 
 
 def _mapping(loaded: LoadedFile, settings: DataSettings) -> dict[str, str]:

@@ -129,21 +129,8 @@ def _load_json(name: str, path: Path) -> LoadedFile:
         parsed = parse_array(name, file.read()) if is_array else parse_lines(name, islice(file, read, None), read)
         for chunk in map(Chunk.of, in_chunks(rows(parsed))):
             packed.append(chunk)
-    if len(packed) == 1:
-        _refuse_whole_table(name, packed[0])
     notes = [f"{name}: {replaced} halves of surrogate pairs were replaced by U+FFFD"] if replaced else []
     return LoadedFile(name, list(columns), packed, lines, notes)
-
-
-def _refuse_whole_table(name: str, row: Row) -> None:
-    """Refuse a file whose only object is no row: it holds a table's columns, or its rows under a name."""
-    values = list(row.values())
-    if values and all(isinstance(value, dict) and value and all(map(str.isdecimal, value)) for value in values):
-        problem = f"{name}: one object that holds columns, each with a value for every row number"
-        remedy = 'write one object a row; with pandas: to_json(FILE, orient="records", lines=True)'
-        raise UserError(problem, remedy)
-    if len(values) == 1 and isinstance(values[0], list) and values[0] and isinstance(values[0][0], dict):
-        raise UserError(f"{name}: one object that holds rows under '{next(iter(row))}'", "write that list alone")
 
 
 def _read_flat(path: Path) -> Rows:

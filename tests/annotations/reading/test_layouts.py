@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -216,3 +217,19 @@ def test_multipref_is_also_read_from_parquet(tmp_path):
     datasets.Dataset.from_list(rows).to_parquet(tmp_path / "multipref.parquet")
     table = read_annotations(str(tmp_path / "multipref.parquet"), SETTINGS).annotations
     assert table["annotator_id"].tolist() == ["n1", "e1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"prompt": {"0": "q", "1": "r"}, "chosen": {"0": "x", "1": "x"}}', "orient=.records"),
+        ('{"data": [{"prompt": "q", "chosen": "x", "rejected": "y"}]}', "write that list alone"),
+    ],
+)
+def test_a_table_in_one_object_is_told_from_a_row(write, text, words):
+    with pytest.raises(UserError, match="one object that holds") as caught:
+        read_annotations(write(text, "x.json"), SETTINGS)
+    assert re.search(words, caught.value.remedy)
+    message = {"role": "assistant", "content": "x"}
+    pair = {"prompt": "q", "chosen": message, "rejected": message | {"content": "y"}}
+    assert len(read(write, [pair]).annotations) == 1

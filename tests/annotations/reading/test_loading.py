@@ -3,7 +3,6 @@ import gzip
 import io
 import json
 import math
-import re
 import socket
 
 import datasets
@@ -154,22 +153,3 @@ def test_json_words_beside_the_standard_are_read(write):
     first, second = load(write('{"margin": NaN, "id": 1e999}\n{"margin": -Infinity, "id": ' + "9" * 400 + "}\n")).rows
     assert math.isnan(first["margin"])
     assert (first["id"], second["margin"], second["id"]) == (math.inf, -math.inf, int("9" * 400))
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ('{"prompt": {"0": "q", "1": "r"}, "chosen": {"0": "x", "1": "x"}}', "orient=.records"),
-        ('{"data": [{"prompt": "q", "chosen": "x", "rejected": "y"}]}', "write that list alone"),
-    ],
-)
-def test_a_table_in_one_object_is_told_from_a_row(tmp_path, text, words):
-    path = tmp_path / "x.json"
-    path.write_text(text)
-    with pytest.raises(UserError, match="one object that holds") as caught:
-        load(str(path))
-    assert re.search(words, caught.value.remedy)
-    path.write_text(
-        '{"chosen": {"role": "assistant", "content": "x"}, "rejected": {"role": "assistant", "content": "y"}}'
-    )
-    assert len(load(str(path)).rows) == 1
