@@ -11,6 +11,7 @@ from repo.annotations.reading.chunks import ABSENT, Coded, first_rows
 from repo.annotations.reading.json_rows import JsonError, parse, without_lone_surrogates
 from repo.annotations.reading.rows import Row, Rows
 from repo.errors import UserError
+from repo.ids import MISSING
 
 VOTE_LISTS = ("normal_worker_annotations", "expert_worker_annotations")
 """MultiPref's columns of votes."""
@@ -111,7 +112,10 @@ def _is_one_of(kinds: Iterable[set[str]], item: Any) -> bool:
 
 
 def _is_blank(cell: Any) -> bool:
-    return cell is None or cell is ABSENT or (isinstance(cell, str) and not cell.strip())
+    """Tell whether nothing stands there, also in the words that programs write for it."""
+    if cell is None or cell is ABSENT:
+        return True
+    return isinstance(cell, str) and (not cell.strip() or cell.strip() in MISSING)
 
 
 def _items(cell: Any) -> list[Any] | None:

@@ -171,3 +171,11 @@ def test_what_python_prints_is_read_as_far_as_json_can_hold_it(write):
     for odd in ("b'x'", "{'x'}", "...", "1j", "{(1, 2): 3}", "[" * 150 + "]" * 150):
         with pytest.raises(UserError, match="line 2: prompt begins like a list of messages and cannot be read as one"):
             load(write(f"""prompt,x\n"[{{'role': 'user', 'content': 'x', 'y': {odd}}}]",1\n""", "x.csv"))
+
+
+@pytest.mark.parametrize("word", ["nan", "None", "NULL"])
+def test_a_word_for_nothing_among_messages_is_nothing(tmp_path, word):
+    write_csv(tmp_path / "x.csv", [{"chosen": json.dumps(MESSAGES)}, {"chosen": word}])
+    assert [row["chosen"] for row in load(str(tmp_path / "x.csv")).rows] == [MESSAGES, None]
+    write_csv(tmp_path / "x.csv", [{"chosen": "a text"}, {"chosen": word}])
+    assert [row["chosen"] for row in load(str(tmp_path / "x.csv")).rows] == ["a text", word]
