@@ -276,8 +276,8 @@ def inbox(
         overrides = (*overrides, f"registry.model={json.dumps(model)}")
     settings = load_settings(config, overrides)
     chosen = choose_store(store)
-    from pipelines.inbox_screen import as_rows, describe
-    from pipelines.inbox_screen import look as look_into
+    from pipelines.inbox import as_rows, describe
+    from pipelines.inbox import look as look_into
 
     batches = look_into(folder, settings, chosen)
     click.echo(json.dumps(as_rows(batches), indent=2, ensure_ascii=False) if as_json else describe(batches))

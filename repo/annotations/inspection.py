@@ -155,7 +155,6 @@ def _named(row: Mapping[Hashable, Any], reading: Reading | None) -> dict[str, st
     """Return what the file calls the canonical response_a and response_b of a row; nothing of a crowd table."""
     if reading is None:
         return {"a": "", "b": ""}
-    paired = reading.layout == "paired"
-    first = row["listed_first"] if paired else row["preference"]
-    columns = ("response_a", "response_b") if paired else ("chosen", "rejected")
-    return {first: reading.columns[columns[0]], flip(first): reading.columns[columns[1]]}
+    first = row["listed_first"] or row["preference"]  # chosen and rejected are named by the vote
+    one, other = (reading.columns[name] for name in reading.responses)
+    return {first: one, flip(first): other}

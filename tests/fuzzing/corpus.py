@@ -1,29 +1,21 @@
 """Valid files of every layout and format, as the fuzzing starts from them; nothing here is anybody's data."""
 
-import bz2
 import csv
-import gzip
 import io
 import json
-import lzma
-import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
+from tests.packing import COMPRESSIONS, zipped
+
 Row = dict[str, Any]
 COMPARISONS = 12
 SEPARATORS = (",", ";", "\t", "|")
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252")
-PACKERS: dict[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.compress,
-    ".bz2": bz2.compress,
-    ".xz": lzma.compress,
-    ".zst": lambda data: pa.compress(data, codec="zstd", asbytes=True),
-    ".zip": lambda data: zipped({"votes.jsonl": data}),
-}
+PACKERS = {**COMPRESSIONS, ".zip": lambda data: zipped({"votes.jsonl": data})}
 
 
 def layouts() -> dict[str, list[Row]]:
@@ -93,15 +85,6 @@ def as_parquet(rows: list[Row]) -> bytes:
         parquet.write_table(pa.Table.from_pylist(rows), target)
     except (pa.ArrowException, UnicodeError, OverflowError):
         return b""
-    return target.getvalue()
-
-
-def zipped(members: dict[str, bytes]) -> bytes:
-    """Write a zip archive."""
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
     return target.getvalue()
 
 

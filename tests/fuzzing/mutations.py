@@ -7,7 +7,8 @@ from random import Random
 from typing import Any
 
 from repo.annotations.schema import COLUMNS
-from tests.fuzzing.corpus import ENCODINGS, PACKERS, SEPARATORS, Row, as_csv, as_lines, as_parquet, zipped
+from tests.fuzzing.corpus import ENCODINGS, PACKERS, SEPARATORS, Row, as_csv, as_lines, as_parquet
+from tests.packing import zipped
 
 _DEEP: Any = "bottom"
 for _ in range(90):

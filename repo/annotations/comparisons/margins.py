@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from repo.annotations.reading.loading import LoadedFile
 from repo.annotations.reading.side_files import ID, ids_of, load_one, one_column, single_values, unused
-from repo.annotations.reading.texts import scalar_text
 from repo.annotations.reading.values import quoted
 from repo.annotations.schema import COLUMNS
 from repo.errors import UserError
+from repo.ids import id_text
 
 Array = NDArray[Any]
 
@@ -152,7 +152,7 @@ def _number(value: Any) -> float:
 def _lines(loaded: LoadedFile) -> list[int]:
     lines = []
     for place, row in zip(loaded.lines, loaded.rows, strict=True):
-        text = scalar_text(row.get("line"))
+        text = id_text(row.get("line"))
         if not text.isdecimal() or len(text) > _LONGEST_LINE:
             problem = f"{loaded.name}, line {place}: line is {text[:40]!r}, not a line number"
             raise UserError(problem, "give the line (JSONL, CSV) or record number (other formats) in the annotations")
@@ -173,7 +173,7 @@ def _files(loaded: LoadedFile, labels: pd.DataFrame) -> list[str]:
         return files * len(loaded.rows)
     short = {Path(name).name: name for name in files}
     known = {**(short if len(short) == len(files) else {}), **{name: name for name in files}}
-    return [known.get(name, name) for name in (scalar_text(row.get("file")) for row in loaded.rows)]
+    return [known.get(name, name) for name in (id_text(row.get("file")) for row in loaded.rows)]
 
 
 def _signs(preference: "pd.Series[str]") -> Array:

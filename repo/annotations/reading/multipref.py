@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from repo.annotations.reading.json_cells import VOTE_LISTS
 from repo.annotations.reading.loading import LoadedFile
 from repo.annotations.reading.rows import Row, Rows
-from repo.annotations.reading.texts import CONTENT, kind_of
+from repo.annotations.reading.texts import CONTENT
+from repo.annotations.reading.values import kind_of
 from repo.errors import UserError
 
 TEXTS = ("text", "completion_a", "completion_b")

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from repo.annotations.quarantine import QuarantinedRow
+from repo.annotations.reading.canonical import canonical_table
 from repo.annotations.reading.chunks import Chunk, Coded
 from repo.annotations.reading.ids import case_notes
-from repo.annotations.reading.layouts import Reading, canonical_table, recognise
+from repo.annotations.reading.layouts import Reading, recognise
 from repo.annotations.reading.loading import LoadedFile, load
 from repo.annotations.reading.pseudonyms import pseudonym_key, pseudonymise
 from repo.annotations.reading.rows import Row, Rows

@@ -8,8 +8,7 @@ import pandas as pd
 from repo.annotations.reading.ids import ids_in_files
 from repo.annotations.reading.loading import LoadedFile, load
 from repo.annotations.reading.sources import expand_sources
-from repo.annotations.reading.texts import scalar_text
-from repo.annotations.reading.values import quoted
+from repo.annotations.reading.values import is_missing, quoted
 from repo.errors import UserError
 from repo.ids import id_text
 
@@ -49,8 +48,10 @@ def one_column(loaded: LoadedFile, candidates: Sequence[str], layout: str) -> st
 
 
 def value_text(value: Any) -> str:
-    """Return a label or a known answer as text; '' where it is missing."""
-    return scalar_text(value).strip()
+    """Return a label or a known answer as text; '' where it is missing. A whole number is written without '.0'."""
+    if is_missing(value):
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
 def ids_of(loaded: LoadedFile, column: str, table: pd.DataFrame) -> list[str]:
@@ -69,7 +70,7 @@ def ids_of(loaded: LoadedFile, column: str, table: pd.DataFrame) -> list[str]:
     several = ids_in_files(table["comparison_id"], table["file"])
     if not several:
         return ids
-    files = [value_text(row.get("file")) for row in loaded.rows]
+    files = [id_text(row.get("file")) for row in loaded.rows]
     return [
         name
         if name in known or name not in several

@@ -7,20 +7,8 @@ from typing import Any
 from repo.annotations.reading.dialogues import dialogue_turns, is_dialogue, is_open_dialogue
 from repo.annotations.reading.messages import Message, is_message, read_messages, read_tools
 from repo.annotations.reading.rows import Row
-from repo.annotations.reading.values import BadRowError, is_blank, is_missing, kind_of, parsed, read_all, scalar_text
+from repo.annotations.reading.values import BadRowError, is_blank, is_missing, kind_of, parsed, read_all
 from repo.annotations.schema import TOOLS, Text
-
-__all__ = [
-    "CONTENT",
-    "BadRowError",
-    "are_plain",
-    "is_missing",
-    "kind_of",
-    "read_pair",
-    "read_text",
-    "same_reply",
-    "scalar_text",
-]
 
 Messages = list[Message]
 

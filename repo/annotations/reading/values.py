@@ -1,4 +1,4 @@
-"""A cell's value in words, as an id, or as a reason why its row cannot be read."""
+"""A cell's value: whether there is one, what it is in words, and why its row cannot be read."""
 
 import json
 import math
@@ -35,16 +35,6 @@ def read_all(*readers: Callable[[], Any]) -> list[Any]:
     if reasons:
         raise BadRowError(*reasons)
     return values
-
-
-def scalar_text(value: Any) -> str:
-    """Return an id or a date as text; '' where it is missing. A whole number loses its '.0'."""
-    if is_missing(value):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    text = str(value)
-    return text if text.strip() else ""
 
 
 def is_missing(value: Any) -> bool:

@@ -1,6 +1,7 @@
 """What a file's words and codes for a vote mean. Words are known, numbers never: they differ from set to set."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,12 +9,10 @@ from typing import Any
 
 import yaml
 
-from repo.annotations.reading.values import scalar_text
 from repo.errors import UserError
-from repo.ids import code_text
+from repo.ids import code_text, id_text
 from repo.settings import DataSettings
 
-SIDES = ("a", "b", "tie")
 SKIP = "skip"
 _WORDS = {
     "a": ("a", "left", "model_a", "response_a", "first"),
@@ -45,7 +44,7 @@ class VoteCodes:
 
     def read(self, value: Any) -> str:
         """Return what a value means, or, where it is unknown, the value itself as text."""
-        return self.meanings.get(code_text(value), scalar_text(value))
+        return self.meanings.get(code_text(value), id_text(value))
 
 
 def code_counts(values: Iterable[tuple[Any, int]]) -> Counter[str]:
@@ -95,15 +94,9 @@ def describe_setting(codes: list[str]) -> str:
 def _setting(**codes: list[str]) -> str:
     values = {side: [_as_yaml(code) for code in given] for side, given in codes.items()}
     text = yaml.safe_dump(values, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True).strip()
-    return "--set " + _quoted(f"data.values={text}")
+    return f"--set {shlex.quote(f'data.values={text}')}"
 
 
 def _as_yaml(code: str) -> Any:
     """Return a code as the number that it is, to spare the reader quotation marks."""
     return int(code) if _WHOLE.fullmatch(code) else code
-
-
-def _quoted(argument: str) -> str:
-    import shlex
-
-    return shlex.quote(argument)

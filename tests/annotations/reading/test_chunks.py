@@ -7,9 +7,10 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repo.annotations.reading.canonical import canonical_row, canonical_table
 from repo.annotations.reading.chunks import Chunk, Coded, once
-from repo.annotations.reading.layouts import DISPLAY, TRL, Reading, canonical_row, canonical_table
-from repo.annotations.reading.texts import BadRowError
+from repo.annotations.reading.layouts import DISPLAY, TRL, Reading
+from repo.annotations.reading.values import BadRowError
 from repo.annotations.reading.vote_codes import VoteCodes
 from repo.annotations.schema import empty_table
 from repo.settings import DataSettings

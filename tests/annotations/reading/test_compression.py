@@ -1,15 +1,13 @@
 import bz2
 import gzip
-import io
 import json
 import lzma
 import tarfile
-import zipfile
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 import pytest
+from packing import COMPRESSIONS, zipped, zstd
 
 from repo.annotations.reading.loading import load
 from repo.errors import UserError
@@ -19,31 +17,19 @@ LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 CSV = pd.DataFrame(ROWS).to_csv(index=False).encode()
 
 
-def zipped(members: dict[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return packed.getvalue()
-
-
-def zstd(content: bytes) -> bytes:
-    return bytes(pa.compress(content, codec="zstd", asbytes=True))
-
-
 def write(folder: Path, name: str, content: bytes) -> str:
     (folder / name).write_bytes(content)
     return str(folder / name)
 
 
-@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd, lambda content: content])
+@pytest.mark.parametrize("compress", [*COMPRESSIONS.values(), lambda content: content])
 @pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".xz", ".zst", ".GZ"])
 @pytest.mark.parametrize(("name", "content"), [("x.jsonl", LINES), ("x.csv", CSV)])
 def test_content_tells_the_compression_whatever_the_name_says(tmp_path, compress, suffix, name, content):
     assert load(write(tmp_path, name + suffix, compress(content))).rows == ROWS
 
 
-@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd])
+@pytest.mark.parametrize("compress", COMPRESSIONS.values())
 def test_parts_compressed_one_behind_the_other_are_one_file(tmp_path, compress):
     half = len(LINES) // 2
     assert load(write(tmp_path, "x.jsonl", compress(LINES[:half]) + compress(LINES[half:]))).rows == ROWS

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from readings import PAIRED, TRL
 
-from repo.annotations.reading.layouts import canonical_row
+from repo.annotations.reading.canonical import canonical_row
 from repo.annotations.reading.reader import read_annotations
-from repo.annotations.reading.texts import BadRowError, read_pair
+from repo.annotations.reading.texts import read_pair
+from repo.annotations.reading.values import BadRowError
 from repo.annotations.schema import display_text, encode_text
 from repo.annotations.validation.measures import measure_rows
 from repo.settings import DataSettings

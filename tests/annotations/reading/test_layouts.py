@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from readings import PAIRED
 
-from repo.annotations.reading.layouts import canonical_row
+from repo.annotations.reading.canonical import canonical_row
 from repo.annotations.reading.reader import read_annotations
 from repo.annotations.schema import COLUMNS, VIRTUAL_ANNOTATOR, flip, pair_digest
 from repo.errors import UserError

@@ -1,18 +1,14 @@
 """Whatever a program writes comes back as it was, or is refused by name; so is whatever else lies there."""
 
-import bz2
 import codecs
 import csv
-import gzip
 import io
 import json
-import lzma
 import tempfile
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import packing
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -36,21 +32,8 @@ ENCODINGS = (
 )
 
 
-def zipped(content: bytes) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("inside.csv", content)
-        archive.writestr("__MACOSX/inside.csv", b"")
-    return packed.getvalue()
-
-
-COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
-    "": bytes,
-    ".gz": gzip.compress,
-    ".bz2": bz2.compress,
-    ".xz": lzma.compress,
-    ".zst": lambda content: pa.compress(content, codec="zstd", asbytes=True),
-}
+COMPRESSIONS = {"": bytes, **packing.COMPRESSIONS}
+PACKERS = {**COMPRESSIONS, ".zip": lambda content: packing.zipped({"inside.csv": content, "__MACOSX/inside.csv": b""})}
 
 
 def load_bytes(content: bytes, name: str) -> LoadedFile | UserError:
@@ -81,7 +64,7 @@ def tables(cells: st.SearchStrategy[Any], least_columns: int = 1) -> st.SearchSt
     quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC]),
     end=st.sampled_from(["\r\n", "\n", "\r", "\n\n"]),
     encoding=st.sampled_from(ENCODINGS),
-    compression=st.sampled_from([*COMPRESSIONS, ".zip"]),
+    compression=st.sampled_from(list(PACKERS)),
 )
 def test_what_the_csv_module_writes_comes_back(rows, separator, quoting, end, encoding, compression):
     text = io.StringIO()
@@ -89,8 +72,7 @@ def test_what_the_csv_module_writes_comes_back(rows, separator, quoting, end, en
     writer.writeheader()
     writer.writerows(rows)
     content = encoding[1] + text.getvalue().encode(encoding[0])
-    compress = COMPRESSIONS.get(compression, zipped)
-    loaded = load_bytes(compress(content), f"x.csv{compression}")
+    loaded = load_bytes(PACKERS[compression](content), f"x.csv{compression}")
     unquoted_breaks = any(set("\r\n") & set(value) for row in rows for value in row.values()) and end != "\r\n"
     if quoting == csv.QUOTE_MINIMAL and unquoted_breaks:
         # The module quotes the line ends that it writes itself only: such a file says something else.
@@ -184,7 +166,7 @@ def test_any_bytes_are_a_table_or_refused(suffix, head, content, tail):
     assert isinstance(load_bytes(head + content + tail, f"x{suffix}"), LoadedFile | UserError)
 
 
-@pytest.mark.parametrize("compression", [*COMPRESSIONS, ".zip"])
+@pytest.mark.parametrize("compression", list(PACKERS))
 @settings(deadline=None, max_examples=60)
 @given(place=st.integers(0), byte=st.integers(0, 255), cut=st.booleans())
 def test_a_damaged_file_is_a_table_or_refused(compression, place, byte, cut):
@@ -192,7 +174,7 @@ def test_a_damaged_file_is_a_table_or_refused(compression, place, byte, cut):
     written = io.BytesIO()
     parquet.write_table(table, written)
     for plain in ("prompt,vote\n" + "question,a\n" * 30).encode(), written.getvalue():
-        content = bytearray(COMPRESSIONS.get(compression, zipped)(plain))
+        content = bytearray(PACKERS[compression](plain))
         at = place % len(content)
         content[at] = byte
         damaged = bytes(content[:at]) if cut else bytes(content)
