@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from repo.evaluation.summary import lacks_interval, with_interval
+from repo.evaluation.summary import with_interval
 from repo.settings import GateSettings
 
 
@@ -97,8 +97,6 @@ def _broken(evaluation: Mapping[str, Any]) -> list[str]:
 
 def _not_finite(value: Any, name: str = "") -> Iterator[str]:
     if isinstance(value, Mapping):
-        if lacks_interval(value):  # where a bound is on its lower end, that rule fails
-            return
         for key, child in value.items():
             yield from _not_finite(child, f"{name} {key}".strip())
     elif value is None or (isinstance(value, float) and not math.isfinite(value)):

@@ -87,11 +87,6 @@ def _number(value: float | None) -> str:
 
 def with_interval(figure: Mapping[str, float | None]) -> str:
     """Return a figure and its interval in words; a single prompt or comparison leaves it none."""
-    if lacks_interval(figure):
+    if figure["value"] is not None and figure["low"] is None and figure["high"] is None:
         return f"{_number(figure['value'])} (no interval)"
     return f"{_number(figure['value'])} ({_number(figure['low'])} to {_number(figure['high'])})"
-
-
-def lacks_interval(figure: Mapping[str, Any]) -> bool:
-    """Tell whether a figure stands, but nothing is known of how far it may be off."""
-    return figure.get("value") is not None and figure.get("low", 0) is None and figure.get("high", 0) is None

@@ -80,13 +80,15 @@ def test_a_gain_that_chance_explains_does_not_promote_unless_the_figure_itself_w
     assert "a lower end of" not in " ".join(decide(by_chance, GateSettings(decide_by="value")).reasons)
 
 
-def test_a_single_prompt_leaves_no_interval_and_nothing_that_is_not_finite() -> None:
+def test_a_figure_without_interval_is_told_so_and_rejects() -> None:
+    """A single prompt leaves none, nor do margins too large to be squared."""
     lone = deepcopy(EVALUATION)
     figures = [*lone["policies"]["candidate"]["gold"].values(), *lone["gains"].values()]
     for figure in figures:
         if isinstance(figure, dict):
             figure |= {"low": None, "high": None}
-    verdict = decide(lone, GateSettings())
-    reasons = {rule.name: rule.reason for rule in verdict.rules if not rule.passed}
-    assert set(reasons) == {"accuracy", "gain_over_base", "gain_over_champion"}
+    reasons = {rule.name: rule.reason for rule in decide(lone, GateSettings()).rules if not rule.passed}
+    assert set(reasons) == {"finite", "accuracy", "gain_over_base", "gain_over_champion"}
     assert "0.800 (no interval)" in reasons["accuracy"]
+    [alone] = [rule for rule in decide(lone, GateSettings(decide_by="value")).rules if not rule.passed]
+    assert alone.name == "finite"
