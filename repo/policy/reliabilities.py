@@ -1,16 +1,18 @@
 """Reliabilities in a training: the estimator that its steps ask, and the final estimates from what they recorded."""
 
 import warnings
-from collections.abc import Hashable
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from repo.policy.batches import Integers, PreferenceData, epoch_batches
 from repo.reliability.diagnostics import ReliabilityWarning
+from repo.reliability.drift import Drift, drifts
 from repo.reliability.em.empirical_bayes import WEAK
+from repo.reliability.eras import is_former, set_apart
 from repo.reliability.estimate import Estimate, estimate, estimator_of, votes_of
 from repo.reliability.estimator import AnnotatorReliability
 from repo.reliability.online.estimators import Estimator, FullTrust, IncrementalReliability, MovingReliability
@@ -20,6 +22,7 @@ from repo.reliability.state import ReliabilityState
 from repo.settings import ReliabilitySettings
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
 
     from repo.policy.trainer import Trainer
@@ -82,14 +85,51 @@ def _votes_alone(
         return estimator.fit(**arrays, prior_state=state)
 
 
+DRIFT_FILE = "drift.json"
+"""In the record of a training that went on from an earlier one: see drift_record."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """What must be known of the votes that a training goes through once more.
+
+    Attributes:
+        known: stand-in for an annotator → reliability, of the votes that are counted in the state.
+        version: the model version that the state belongs to.
+        drift_odds: see RetrainSettings.
+    """
+
+    known: Mapping[str, float]
+    version: str
+    drift_odds: float
+
+
+@dataclass(frozen=True)
+class Final:
+    """What a training found out in the end.
+
+    Attributes:
+        estimate: the reliabilities of everybody who gave new votes.
+        labels: the new annotations with `margin` (of the visit believed, see online/visits.py), `first_margin`,
+            `last_margin` (all S of the label as given) and `posterior`.
+        drift: everybody with new votes whom an earlier training knew.
+    """
+
+    estimate: Estimate
+    labels: "pd.DataFrame"
+    drift: list[Drift]
+
+
 def final_estimate(
-    trainer: "Trainer", settings: ReliabilitySettings, state: ReliabilityState | None
-) -> "tuple[Estimate, pd.DataFrame]":
+    trainer: "Trainer", settings: ReliabilitySettings, state: ReliabilityState | None, past: Past | None = None
+) -> Final:
     """Estimate the reliabilities anew from all labels and the margins recorded before the policy learnt from them.
 
-    Returns:
-        The estimate, and the training annotations with `margin` (of the visit believed, see online/visits.py),
-        `first_margin`, `last_margin` (all S of the label as given) and `posterior`.
+    Args:
+        trainer: a training that has ended.
+        settings: estimator, priors, anchors.
+        state: what an earlier training found.
+        past: which of the votes are counted in that state, and how to tell who has changed since.
     """
     data = trainer.data
     own = np.where(data.prefers_a, 1.0, -1.0)  # [N]
@@ -102,15 +142,75 @@ def final_estimate(
     )  # [C]
     late = np.zeros(len(order), bool)  # [C]
     late[order[int(LATE * len(order)) :]] = True
-    measured = memorisation(first, last, late[data.comparison])
+    counted = data.table["annotator_id"].isin(list(past.known) if past else []).to_numpy()  # [N]
+    judged, learnt = (_on_comparisons(data, rows) for rows in (~counted, counted))  # [N] each
+    measured = memorisation(first[~learnt], last[~learnt], late[data.comparison][~learnt])
     visit = measured.visit if settings.margins == "auto" else settings.margins
-    margin = first if visit == "first_visit" else last  # [N]
+    # A policy that has learnt a comparison's earlier votes repeats them; they themselves speak for it.
+    margin = np.where(learnt, 0.0, first if visit == "first_visit" else last)  # [N]
+    table, towards_a = data.table[judged], (own * margin)[judged]
+    drift: list[Drift] = []
+    if past:
+        present = set(table["annotator_id"])
+        known = {name: eta for name, eta in past.known.items() if name in present}
+        settings = settings.model_copy(update={"pinned": {**settings.pinned, **known}})
+        if state is not None and settings.estimator != "none":
+            drift = _drift(table, settings, towards_a, state, past.drift_odds)
+            state = set_apart(state, [one.annotator for one in drift if one.changed], past.version)
     given = None
     if settings.estimator == "paper" and not settings.calibrated:
-        given = dict(zip(data.annotators, trainer.estimator.value.tolist(), strict=True))
-    found = estimate(data.table, settings, own * margin, visit, state, given)
+        trained = dict(zip(data.annotators, trainer.estimator.value.tolist(), strict=True))
+        given = {name: trained[name] for name in table["annotator_id"].unique()}
+    found = estimate(table, settings, towards_a, visit, state, given)
     found.record["memorisation"] = {**asdict(measured), "found": measured.found}
     if measured.found:
         found.record["warnings"].append(measured.words(visit))
-    labels = data.table.assign(margin=margin, first_margin=first, last_margin=last, posterior=found.posterior)
-    return found, labels
+    if past:
+        _forget_stand_ins(found.record, past.known)
+    labels = table.assign(
+        margin=margin[judged], first_margin=first[judged], last_margin=last[judged], posterior=found.posterior
+    )
+    return Final(found, labels[~counted[judged]].reset_index(drop=True), drift)
+
+
+def drift_record(final: Final, state: ReliabilityState | None, past: Past) -> dict[str, Any]:
+    """Return drift.json: who has changed since the earlier version, who is new, who gave no vote."""
+    voted = set(final.labels["annotator_id"])
+    known = {name for name in state.annotators if not is_former(name)} if state else set()
+    return {
+        "version": past.version,
+        "least_odds": past.drift_odds,
+        "annotators": [{**asdict(one), "annotator": str(one.annotator), "beyond": one.beyond} for one in final.drift],
+        "new": sorted(voted - known),
+        "gone": sorted(str(name) for name in known - voted),
+    }
+
+
+def _on_comparisons(data: PreferenceData, rows: "npt.NDArray[np.bool_]") -> "npt.NDArray[np.bool_]":
+    """Return which annotations are on a comparison of one of these rows, shape [N]."""
+    touched = np.zeros(len(data.encoded), bool)  # [C]
+    touched[data.comparison[rows]] = True
+    return touched[data.comparison]
+
+
+def _drift(
+    table: "pd.DataFrame",
+    settings: ReliabilitySettings,
+    towards_a: "npt.NDArray[np.float64]",
+    state: ReliabilityState,
+    least: float,
+) -> list[Drift]:
+    plain = "full" if settings.estimator == "paper" else settings.estimator
+    estimator = estimator_of(settings, estimator=plain, coins=1, prevalence=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReliabilityWarning)  # the final estimates warn
+        arrays = votes_of(table, settings.use_gold, towards_a)
+        fitted = estimator.fit(**arrays, prior_state=state.with_coins(1), forgetting=settings.forgetting)
+    return drifts(fitted, state.faded(settings.forgetting), least)
+
+
+def _forget_stand_ins(record: dict[str, Any], stand_ins: Mapping[str, float]) -> None:
+    """Take out of reliability.json those who only stood for votes that are counted already."""
+    record["annotators"] = [row for row in record["annotators"] if row["annotator_id"] not in stand_ins]
+    pinned = record["anchors"]["pinned"]
+    record["anchors"]["pinned"] = {name: eta for name, eta in pinned.items() if name not in stand_ins}

@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
 
 from repo.errors import UserError
 from repo.files import text_digest, write_json, write_jsonl
 from repo.policy.batches import Integers, PreferenceData, tokenize_annotations
 from repo.policy.checkpoints import CheckpointFolder, tensors_digest
+from repo.policy.earlier import Earlier
 from repo.policy.loading import (
     TINY,
     Policy,
@@ -26,14 +28,20 @@ from repo.policy.loading import (
 )
 from repo.policy.logprobs import ResponseLogps, score_comparisons
 from repo.policy.losses import PreferenceLoss, loss_record, make_loss
-from repo.policy.reliabilities import final_estimate, gold_comparisons, make_estimator
+from repo.policy.reliabilities import (
+    DRIFT_FILE,
+    Past,
+    drift_record,
+    final_estimate,
+    gold_comparisons,
+    make_estimator,
+)
 from repo.policy.trainer import Metrics, Trainer
 from repo.reliability.online.estimators import Estimator
 from repo.reliability.state import ReliabilityState, load_state
 from repo.settings import PolicySettings, Settings
 
 if TYPE_CHECKING:
-    import pandas as pd
     from accelerate import Accelerator
 
 
@@ -45,7 +53,8 @@ class TrainingResult:
         policy: directory of the trained policy in Hugging Face format, adapters merged.
         record: directory with reliability.json, reliability_state.json (for the next training), history.jsonl,
             training.json, for `tiny` its base/ in Hugging Face format, and posteriors.parquet: one row an annotation
-            with its margins S, recorded before the update that the visit led to, and its posterior w.
+            with its margins S, recorded before the update that the visit led to, and its posterior w. After a training
+            that went on from an earlier one also drift.json, and only what was new is in the others.
         reliability: the content of reliability.json.
         state: reliability_state.json in the record, for the next training; None after plain training.
         history: logged metrics.
@@ -61,7 +70,7 @@ class TrainingResult:
 
 
 def train(
-    annotations: "pd.DataFrame",
+    annotations: pd.DataFrame,
     settings: Settings,
     output: Path,
     loss: PreferenceLoss | None = None,
@@ -69,6 +78,7 @@ def train(
     on_log: Callable[[Metrics], None] = lambda _: None,
     on_note: Callable[[str], None] = lambda _: None,
     checkpoints: Path | None = None,
+    earlier: Earlier | None = None,
 ) -> TrainingResult:
     """Train a policy with RE-PO (or plainly, with reliability.estimator "none").
 
@@ -85,6 +95,7 @@ def train(
         on_note: receives what a person should know, such as where an interrupted training goes on.
         checkpoints: directory for the checkpoints of many trainings, each in a folder of its own, named by what decides
             it (tokens, votes, weights, gold, base, settings); default: `output`/checkpoints, for this training alone.
+        earlier: the model version to go on from. Its state is the prior, its votes are trained on and not counted anew.
 
     Raises:
         UserError: the checkpoints under `output` are of another training (it says what differs), the policy cannot be
@@ -95,17 +106,24 @@ def train(
     accelerator = _accelerator(settings.policy)
     if accelerator.num_processes > 1:
         raise UserError("training runs in one process so far", "start it without a multi-process launcher")
-    policy = _initial_policy(annotations, settings, output)
+    known = earlier.known(settings) if earlier else {}
+    reliability = settings.reliability.model_copy(update={"pinned": {**settings.reliability.pinned, **known}})
+    if earlier:
+        prior_state = earlier.state
+        annotations = pd.concat([annotations, earlier.stand_ins], ignore_index=True)
+    policy = _initial_policy(annotations, settings, output, earlier)
     data = tokenize_annotations(
         annotations, policy.tokenizer, settings.policy.max_length, settings.policy.max_prompt_length
     )
     policy.model.to(accelerator.device)
-    reference = _reference(policy, data, settings, accelerator) if loss.needs_reference else None
+    reference = _reference(policy, data, settings, accelerator, earlier) if loss.needs_reference else None
     if prior_state is None and settings.reliability.prior_state:
         prior_state = load_state(settings.reliability.prior_state)
     gold = gold_comparisons(data, settings.reliability)
-    estimator = make_estimator(settings.reliability, data, gold, prior_state)
+    estimator = make_estimator(reliability, data, gold, prior_state)
     identity = _identity(policy, data, gold, estimator, loss, settings)
+    if reference is not None and earlier:
+        identity["reference"] = tensors_digest([reference.a, reference.b])
     trainer = Trainer(
         policy=add_lora(policy, settings.policy, settings.train.seed),
         reference=reference,
@@ -127,7 +145,8 @@ def train(
         on_note=on_note,
     )
     trainer.run()
-    result = _save(trainer, settings, output, prior_state, time.monotonic() - started)
+    past = Past(known, earlier.version, settings.retrain.drift_odds) if earlier else None
+    result = _save(trainer, settings, output, prior_state, past, time.monotonic() - started)
     if checkpoints is None:
         shutil.rmtree(output / "checkpoints", ignore_errors=True)
     return result
@@ -182,8 +201,12 @@ def _accelerator(settings: PolicySettings) -> "Accelerator":
         raise UserError(problem, "train this one in a process of its own") from None
 
 
-def _initial_policy(annotations: "pd.DataFrame", settings: Settings, output: Path) -> Policy:
-    """Load the base policy; a tiny one is made once and kept, so that an interrupted run finds the same one."""
+def _initial_policy(annotations: pd.DataFrame, settings: Settings, output: Path, earlier: Earlier | None) -> Policy:
+    """Load the policy to start from; a tiny base is made once and kept: an interrupted run finds the same one."""
+    if earlier:
+        if settings.policy.base == TINY:
+            _keep_base(Path(earlier.base), output)
+        return earlier.start(settings)
     dtype = frozen_dtype(settings.policy) if settings.policy.lora else torch.float32
     if settings.policy.base != TINY:
         return load_policy(settings.policy.base, settings.policy.revision, dtype, settings.policy.max_length)
@@ -196,8 +219,24 @@ def _initial_policy(annotations: "pd.DataFrame", settings: Settings, output: Pat
     return load_policy(base, dtype=dtype)
 
 
-def _reference(policy: Policy, data: PreferenceData, settings: Settings, accelerator: "Accelerator") -> ResponseLogps:
+def _keep_base(base: Path, output: Path) -> None:
+    """A tiny policy's base is nowhere but in the records of those who started from it."""
+    kept = output / "record" / "base"
+    if not kept.exists():
+        partial = output / "base.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(base, partial)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        partial.rename(kept)
+
+
+def _reference(
+    policy: Policy, data: PreferenceData, settings: Settings, accelerator: "Accelerator", earlier: Earlier | None
+) -> ResponseLogps:
     """Score every comparison once under the base policy: no second model, no second forward in the loop."""
+    if earlier and earlier.policy is not None:
+        policy = load_policy(earlier.base, earlier.revision, frozen_dtype(settings.policy))
+        policy.model.to(accelerator.device)
     with accelerator.autocast():
         return score_comparisons(
             policy.model, data.encoded, policy.pad, settings.evaluation.batch_size, accelerator.device
@@ -205,15 +244,23 @@ def _reference(policy: Policy, data: PreferenceData, settings: Settings, acceler
 
 
 def _save(
-    trainer: Trainer, settings: Settings, output: Path, state: ReliabilityState | None, seconds: float
+    trainer: Trainer,
+    settings: Settings,
+    output: Path,
+    state: ReliabilityState | None,
+    past: Past | None,
+    seconds: float,
 ) -> TrainingResult:
     policy, record = output / "policy", output / "record"
     model = trainer.accelerator.unwrap_model(trainer.model)
     merge_lora(Policy(model, trainer.policy.tokenizer)).save(policy)
     record.mkdir(parents=True, exist_ok=True)
-    found, labels = final_estimate(trainer, settings.reliability, state)
-    labels.to_parquet(record / "posteriors.parquet")
-    summary = _summary(trainer, settings, seconds)
+    final = final_estimate(trainer, settings.reliability, state, past)
+    found = final.estimate
+    final.labels.to_parquet(record / "posteriors.parquet")
+    summary = _summary(trainer, settings, past, seconds)
+    if past:
+        write_json(record / DRIFT_FILE, drift_record(final, state, past))
     write_json(record / "reliability.json", found.record)
     state_file = None
     if found.fitted is not None:
@@ -229,7 +276,10 @@ def _base_name(base: str) -> str:
     return str(Path(base).expanduser().resolve()) if base != TINY and Path(base).expanduser().is_dir() else base
 
 
-def _summary(trainer: Trainer, settings: Settings, seconds: float) -> dict[str, Any]:
+def _summary(trainer: Trainer, settings: Settings, past: Past | None, seconds: float) -> dict[str, Any]:
+    stand_ins = past.known if past else {}
+    annotations = len(trainer.data.table)
+    retained = int(trainer.data.table["annotator_id"].isin(list(stand_ins)).sum())
     return {
         "base": _base_name(settings.policy.base),
         "base_revision": settings.policy.revision,
@@ -242,6 +292,9 @@ def _summary(trainer: Trainer, settings: Settings, seconds: float) -> dict[str, 
         "precision": trainer.accelerator.mixed_precision,
         "parameters": sum(p.numel() for p in trainer.policy.model.parameters()),
         "comparisons": len(trainer.data.encoded),
-        "annotations": len(trainer.data.table),
-        "tokenization": {name: asdict(count) for name, count in sorted(trainer.data.counts.items())},
+        "annotations": annotations - retained,
+        "retained_annotations": retained,
+        "tokenization": {
+            name: asdict(count) for name, count in sorted(trainer.data.counts.items()) if name not in stand_ins
+        },
     }

@@ -24,7 +24,7 @@ from repo.reliability.em.intervals import (
     overall_variance,
     variance_with_population,
 )
-from repo.reliability.em.left_out import judged_by_others, prediction_score
+from repo.reliability.em.left_out import judged_by_others, opinions, prediction_score
 from repo.reliability.em.population import Population
 from repo.reliability.em.votes import Votes, group_votes
 from repo.reliability.fitting import ESTIMATORS, Asked, Fitted, fit_coins
@@ -312,6 +312,16 @@ class AnnotatorReliability:
         expectation = e_step(problem, Parameters(eta, **self.calibration_), keep_direction=True)
         assert expectation.direction is not None
         return self._by_annotation(votes, expectation.direction)
+
+    def opinions(self, edges: Array) -> Array:
+        """Return how often each annotator's votes met which opinion of the others, shape [A, len(edges)]; one coin.
+
+        An opinion is the log-odds that the vote is right by its comparison's margin and the other votes, split between
+        the two neighbouring of the equidistant `edges`.
+        """
+        assert self.coins_ == 1, "two coins have two ways to vote"
+        everybody = np.arange(len(self.annotators_))
+        return opinions(self._last.problem, self._last.fit.parameters, edges, everybody)[:, 0]
 
     @property
     def _asked(self) -> Asked:

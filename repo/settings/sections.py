@@ -93,6 +93,25 @@ class InboxSettings(Section):
     )
 
 
+class RetrainSettings(Section):
+    """How the policy is trained anew when batches arrive."""
+
+    warm_start: bool = Field(True, description="start from the champion's weights; else from policy.base")
+    retain: Literal["all", "window", "replay"] = Field(
+        "all",
+        description="which votes that the champion has seen train once more (none of them counts twice): all; window, "
+        "those of the newest versions; replay, some drawn anew each time",
+    )
+    window: int = Field(7, ge=0, description="versions whose votes are retained by `window`")
+    replay: int = Field(10_000, ge=0, description="annotations retained by `replay`, whole comparisons at a time")
+    drift_odds: float = Field(
+        1000.0,
+        gt=1,
+        description="an annotator has changed where the new votes are so many times likelier of another reliability "
+        "than of the earlier one; at most one in so many is named without cause, each time",
+    )
+
+
 class ValidationSettings(Section):
     """Bounds of the Great Expectations suite. Only `critical` expectations stop a run."""
 
@@ -294,6 +313,7 @@ class Settings(Section):
 
     data: DataSettings = DataSettings()
     inbox: InboxSettings = InboxSettings()
+    retrain: RetrainSettings = RetrainSettings()
     simulation: SimulationSettings = SimulationSettings()
     validation: ValidationSettings = ValidationSettings()
     policy: PolicySettings = PolicySettings()
