@@ -60,9 +60,10 @@ def models_table(name: str, infos: Sequence["ModelInfo"], others: Sequence[str])
     Args:
         name: registered model.
         infos: its versions.
-        others: other registered models of the same store.
+        others: registered models of the same store; a retraining pass makes its own before the first version.
     """
     if not infos:
+        others = [other for other in others if other != name]
         elsewhere = f"; other models here: {', '.join(others)} (--model NAME)" if others else ""
         return f"no version of {name} yet: `repo-pipeline run` makes one{elsewhere}"
     rows = [

@@ -22,7 +22,7 @@ PREVIOUS_CHAMPION = "previous-champion"
 
 
 class Tag(StrEnum):
-    """Tags of a model version."""
+    """Tags of a model version; EXAM and LEASE are also, or only, tags of the registered model."""
 
     LOSS = "loss"
     ACCURACY = "accuracy"
@@ -41,6 +41,7 @@ class Tag(StrEnum):
     SIMULATED = "simulated"
     COMPARED_WITH = "compared_with"
     BATCHES = "batches"
+    LEASE = "lease"
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ def _waits(info: ModelInfo, current: ModelInfo | None) -> bool:
 
 def line_exam(model_name: str) -> Pointer | None:
     """Return where the model line's frozen evaluation set lies, or None while no version was ever promoted."""
-    model = _registered(MlflowClient(), model_name)
+    model = registered_model(MlflowClient(), model_name)
     frozen = model.tags.get(Tag.EXAM) if model else None
     return Pointer(**json.loads(frozen)) if frozen else None
 
@@ -325,7 +326,7 @@ def _number(tags: Mapping[str, str], tag: Tag) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _registered(client: MlflowClient, model_name: str) -> RegisteredModel | None:
+def registered_model(client: MlflowClient, model_name: str) -> RegisteredModel | None:
     """The registered model, or None where nothing was ever registered under the name."""
     try:
         return client.get_registered_model(model_name)
@@ -337,7 +338,7 @@ def _registered(client: MlflowClient, model_name: str) -> RegisteredModel | None
 
 def _aliases(client: MlflowClient, model_name: str) -> dict[str, str]:
     """Alias → version."""
-    model = _registered(client, model_name)
+    model = registered_model(client, model_name)
     return {alias: str(version) for alias, version in model.aliases.items()} if model else {}
 
 

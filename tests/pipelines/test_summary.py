@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.summary import reliability_lines, warning_lines
+from pipelines.summary import models_table, reliability_lines, warning_lines
 
 
 def annotator(name, reliability, interval=(0.9, 0.97), **changes):
@@ -72,3 +72,9 @@ def test_warnings_are_wrapped_and_cannot_break_the_terminal(bad):
     assert all(len(line) <= 100 and line.isprintable() for line in lines)
     assert all(line.startswith("  ") for line in lines[2:])
     assert "?" in lines[-1]
+
+
+def test_a_model_without_versions_is_not_offered_in_place_of_itself():
+    told = "no version of mine yet: `repo-pipeline run` makes one"
+    assert models_table("mine", [], ["mine"]) == told
+    assert models_table("mine", [], ["mine", "yours"]) == f"{told}; other models here: yours (--model NAME)"
