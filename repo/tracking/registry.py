@@ -150,8 +150,8 @@ def register_version(pointer: Pointer, model_name: str, tags: Mapping[str, str])
 def promote_version(model_name: str, version: str, expected_champion: str | None) -> None:
     """Make a version the champion, and its exam the model line's; the old champion becomes previous-champion.
 
-    MLflow cannot compare and set an alias, so pipelines that promote must not run at the same time. A promotion that
-    was cut short is finished by the same call.
+    MLflow cannot compare and set an alias, so two must not promote on one line at the same time: a retraining pass
+    holds the line's lease. A promotion that was cut short is finished by the same call.
 
     Args:
         model_name: registered model.
@@ -162,27 +162,38 @@ def promote_version(model_name: str, version: str, expected_champion: str | None
         UserError: another version has become champion since then, or one of the two knows simulated annotations only.
     """
     client = MlflowClient()
-    current = _aliased(client, model_name, CHAMPION)
     tags = client.get_model_version(model_name, version).tags
-    if current != version:
-        if current != expected_champion:
-            raise UserError(
-                f"{model_name}: version {version} was compared with {_named(expected_champion)}, "
-                f"but the champion is now {_named(current)}",
-                "run the pipeline again, so that it is compared with the present champion",
-            )
+    if _aliased(client, model_name, CHAMPION) != version:
         check_line(model_name, tags.get(Tag.SIMULATED) == "true")
-        tags = {**tags, Tag.PROMOTED_FROM: current or "", Tag.PROMOTED_AT: _now()}
-        for key in (Tag.PROMOTED_FROM, Tag.PROMOTED_AT):
-            client.set_model_version_tag(model_name, version, key, tags[key])
-        _freeze_exam(client, model_name, tags)
-        # Interrupted before this, the old champion serves on with its own rollback target; after it, the same call
-        # finds by the tag what the rollback target is.
-        client.set_registered_model_alias(model_name, CHAMPION, version)
+        tags = _switch_champion(client, model_name, version, tags, expected_champion)
     if tags.get(Tag.PROMOTED_FROM):
         client.set_registered_model_alias(model_name, PREVIOUS_CHAMPION, tags[Tag.PROMOTED_FROM])
     if _aliased(client, model_name, CHALLENGER) == version:
         client.delete_registered_model_alias(model_name, CHALLENGER)
+
+
+def _switch_champion(
+    client: MlflowClient, model_name: str, version: str, tags: Mapping[str, str], expected: str | None
+) -> dict[str, str]:
+    """Move the alias if the champion is the expected one; return the version's tags, with what it replaced.
+
+    Reading the champion comes last before the writes, so that as little time as possible passes in between.
+    """
+    current = _aliased(client, model_name, CHAMPION)
+    if current != expected:
+        raise UserError(
+            f"{model_name}: version {version} was compared with {_named(expected)}, "
+            f"but the champion is now {_named(current)}",
+            "run the pipeline again, so that it is compared with the present champion",
+        )
+    tags = {**tags, Tag.PROMOTED_FROM: current or "", Tag.PROMOTED_AT: _now()}
+    for key in (Tag.PROMOTED_FROM, Tag.PROMOTED_AT):
+        client.set_model_version_tag(model_name, version, key, tags[key])
+    _freeze_exam(client, model_name, tags)
+    # Interrupted before this, the old champion serves on with its own rollback target; after it, the same call
+    # finds by the tag what the rollback target is.
+    client.set_registered_model_alias(model_name, CHAMPION, version)
+    return tags
 
 
 def finish_promotion(model_name: str) -> str | None:
@@ -327,7 +338,7 @@ def _number(tags: Mapping[str, str], tag: Tag) -> float | None:
 
 
 def registered_model(client: MlflowClient, model_name: str) -> RegisteredModel | None:
-    """The registered model, or None where nothing was ever registered under the name."""
+    """Return the registered model, or None where there is none of that name."""
     try:
         return client.get_registered_model(model_name)
     except MlflowException as error:

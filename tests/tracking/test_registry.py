@@ -143,6 +143,38 @@ def test_a_champion_that_changed_meanwhile_is_not_overthrown(pointer):
     assert Tag.PROMOTED_AT not in MlflowClient().get_model_version(NAME, third).tags
 
 
+def test_a_pass_that_promotes_late_does_not_overthrow_what_a_newer_one_promoted(pointer):
+    first = register_version(pointer(), NAME, TAGS)
+    promote_version(NAME, first, None)
+    late, newer = (register_version(pointer(), NAME, {**TAGS, Tag.COMPARED_WITH: first}) for _ in range(2))
+    promote_version(NAME, newer, first)
+    before = aliases()
+    with pytest.raises(UserError, match="compared with version 1, but the champion is now version 3"):
+        promote_version(NAME, late, first)
+    with pytest.raises(UserError, match="compared with version 1, but the champion is now version 3"):
+        promote_by_hand(NAME, late)
+    assert finish_promotion(NAME) is None
+    assert aliases() == before
+
+
+def test_a_champion_that_changes_while_a_promotion_is_being_checked_is_not_overthrown(pointer, monkeypatch):
+    first, late, newer = (register_version(pointer(), NAME, TAGS) for _ in range(3))
+    promote_version(NAME, first, None)
+    listing = MlflowClient.search_model_versions
+
+    def meanwhile(*arguments, **named):
+        slow.undo()
+        promote_version(NAME, newer, first)
+        return listing(*arguments, **named)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(MlflowClient, "search_model_versions", meanwhile)
+        with pytest.raises(UserError, match="compared with version 1, but the champion is now version 3"):
+            promote_version(NAME, late, first)
+    assert aliases() == {"champion": newer, "previous-champion": first}
+    assert Tag.PROMOTED_AT not in MlflowClient().get_model_version(NAME, late).tags
+
+
 def test_promoting_a_version_that_does_not_exist_moves_no_alias(pointer):
     promote_version(NAME, register_version(pointer(), NAME, TAGS), None)
     before = aliases()
