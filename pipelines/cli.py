@@ -4,13 +4,16 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.stopping import StoppedError
 from repo.errors import UserError
 from repo.uris import public_name
+
+if TYPE_CHECKING:
+    from repo.settings import SimulationSettings
 
 DEMO = "repo-demo"
 """The demo's experiment and registered model: a toy never stands where a real policy does."""
@@ -388,25 +391,54 @@ def settings(config: Path | None, overrides: tuple[str, ...]) -> None:
 
 
 @main.command()
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="File to write, JSONL.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File to write, JSONL; with --batches a new or empty directory.",
+)
+@click.option("--batches", type=click.IntRange(min=1), default=None, metavar="DAYS", help="Write a file a day.")
 @set_option
-def simulate(output: Path, overrides: tuple[str, ...]) -> None:
-    """Write the demo's simulated annotations to a file: an example of the layout.
+def simulate(output: Path, batches: int | None, overrides: tuple[str, ...]) -> None:
+    """Write the demo's simulated annotations to a file, or with --batches to an inbox: an example of the layout.
+
+    An inbox gets a file a day, each with its share of simulation.comparisons. On day 4 an annotator joins, on day 7 one
+    turns adversarial, on day 9 the file of day 8 comes again, on day 10 a broken one comes too, on day 11 none.
 
     \b
     Examples:
       repo-pipeline simulate --output votes.jsonl
       repo-pipeline simulate --output many.jsonl --set simulation.comparisons=20000
+      repo-pipeline simulate --batches 14 --output inbox/ --set simulation.comparisons=2800
     """
-    from repo.annotations.simulation import simulate as rows
-    from repo.files import write_jsonl
     from repo.settings import load_settings
 
+    chosen = load_settings(None, overrides).simulation
+    if batches is None:
+        _simulate_file(output, chosen)
+    else:
+        _simulate_inbox(output, chosen, batches)
+    click.echo(f"wrote {output}")
+
+
+def _simulate_file(output: Path, chosen: "SimulationSettings") -> None:
+    from repo.annotations.simulation import simulate as rows
+    from repo.files import write_jsonl
+
     try:
-        write_jsonl(output, rows(load_settings(None, overrides).simulation))
+        write_jsonl(output, rows(chosen))
     except OSError as error:
         raise UserError(f"{output}: cannot be written: {error.strerror}", "choose another --output") from None
-    click.echo(f"wrote {output}")
+
+
+def _simulate_inbox(output: Path, chosen: "SimulationSettings", days: int) -> None:
+    from pipelines.output import check_output, write_output
+    from repo.annotations.nightly import Nightly
+
+    check_output(output, ())
+    nightly = Nightly(chosen, days)
+    names = [name for day in range(1, days + 1) for name in nightly.files_of(day)]
+    write_output(output, names, nightly.write)
 
 
 @main.command("compile")

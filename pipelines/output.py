@@ -15,7 +15,7 @@ def check_output(directory: Path, names: Collection[str]) -> None:
 
     Args:
         directory: it need not exist; where it does, it may hold nothing but an earlier output.
-        names: the files that an output may consist of.
+        names: the files that an earlier output may consist of; none where only a new or empty directory will do.
 
     Raises:
         UserError: it cannot be written, or holds something else.
@@ -27,8 +27,8 @@ def check_output(directory: Path, names: Collection[str]) -> None:
         raise UserError(f"--output {directory}: {place} cannot be written", _REMEDY)
     others = sorted(path.name for path in directory.iterdir() if path.name not in names) if directory.exists() else []
     if others:
-        problem = f"--output {directory}: holds {others[0]!r}, which is not from an earlier output"
-        raise UserError(problem, f"{_REMEDY}, or empty that directory")
+        why = "which is not from an earlier output" if names else "and only a new or empty directory will do"
+        raise UserError(f"--output {directory}: holds {others[0]!r}, {why}", f"{_REMEDY}, or empty that directory")
 
 
 def write_output(directory: Path, names: Collection[str], write: Callable[[Path], None]) -> None:

@@ -6,7 +6,7 @@ once for each comparison. An annotator of reliability η names it with probabili
 lengths and topics are balanced.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,14 +59,25 @@ _UNHELPFUL = (
 def simulate(settings: SimulationSettings) -> Iterator[dict[str, Any]]:
     """Yield annotations as rows of the paired layout, with gold; the same settings give the same rows."""
     random = np.random.default_rng(settings.seed)
-    annotators = list(settings.reliabilities)
-    prompts = _prompts(settings.prompts, random)
-    for number in range(settings.comparisons):
+    prompts = prompt_pool(settings.prompts, random)
+    return annotate(range(settings.comparisons), prompts, settings.reliabilities, settings, random)
+
+
+def annotate(
+    numbers: Iterable[int],
+    prompts: Sequence[str],
+    reliabilities: Mapping[str, float],
+    settings: SimulationSettings,
+    random: np.random.Generator,
+) -> Iterator[dict[str, Any]]:
+    """Yield the annotations of the comparisons of these numbers, which take the prompts in turn."""
+    annotators = list(reliabilities)
+    for number in numbers:
         prompt = prompts[number % len(prompts)]
         better, worse = _responses(random, settings.utility_scale)
         for annotator in random.permutation(annotators)[: settings.annotations_per_comparison]:
             gold_first = bool(random.random() < 0.5)
-            right = bool(random.random() < settings.reliabilities[str(annotator)])
+            right = bool(random.random() < reliabilities[str(annotator)])
             yield {
                 "comparison_id": f"simulated-{number}",
                 "prompt": prompt,
@@ -78,7 +89,7 @@ def simulate(settings: SimulationSettings) -> Iterator[dict[str, Any]]:
             }
 
 
-def _prompts(count: int, random: np.random.Generator) -> list[str]:
+def prompt_pool(count: int, random: np.random.Generator) -> list[str]:
     """Return distinct prompts in a seeded order; past the sentences written here they are numbered variants."""
     every = [task.format(subject) for subject in _SUBJECTS for task in _TASKS]
     order = random.permutation(len(every))

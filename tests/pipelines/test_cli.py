@@ -99,6 +99,17 @@ def test_simulated_annotations_are_written_as_an_example(repo_pipeline: Run, tmp
     assert {"prompt", "response_a", "response_b", "preference", "annotator_id"} <= set(rows[0])
 
 
+def test_a_simulated_inbox_is_written_whole_into_a_directory_of_its_own(repo_pipeline: Run, tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    simulate = ("simulate", "--batches", "3", "--output", inbox, "--set", "simulation.comparisons=9")
+    assert repo_pipeline(*simulate).returncode == 0
+    assert sorted(path.name for path in inbox.iterdir()) == ["day-01.jsonl", "day-02.jsonl", "day-03.jsonl"]
+    again = repo_pipeline(*simulate)
+    assert again.returncode == 1
+    assert "holds 'day-01.jsonl', and only a new or empty directory will do" in again.stderr
+    assert "choose another --output, or empty that directory" in again.stderr
+
+
 def test_models_of_a_store_that_is_not_there_says_how_to_make_one(repo_pipeline: Run, tmp_path: Path) -> None:
     done = repo_pipeline("models", "--store", tmp_path / "none")
     assert (done.returncode, "repo-pipeline demo" in done.stdout) == (0, True)
