@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from repo.annotations.simulation import is_simulated
 from repo.files import read_json
-from repo.reporting.text import interval, signed
+from repo.reporting.text import interval, short, signed
 from repo.settings import RegistrySettings, Settings
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def summarise(finished: "LocalRun", data: str, settings: Settings, store: Path |
     return "\n".join(
         [
             "",
-            *_table(("step", "outcome", "time"), steps),
+            *aligned(("step", "outcome", "time"), steps),
             "",
             *reliability_lines(reliability, truth),
             *warning_lines(reliability["warnings"]),
@@ -80,7 +80,7 @@ def models_table(name: str, infos: Sequence["ModelInfo"], others: Sequence[str])
         for info in infos
     ]
     head = ("version", "alias", "loss", "accuracy", "annotators", "mean reliability", "verdict", "registered")
-    return "\n".join([name, *_table(head, rows)])
+    return "\n".join([name, *aligned(head, rows)])
 
 
 def warning_lines(warnings: Sequence[str]) -> list[str]:
@@ -88,7 +88,7 @@ def warning_lines(warnings: Sequence[str]) -> list[str]:
     return [
         line
         for warning in warnings
-        for line in textwrap.wrap(f"warning: {_printable(warning)}", _WIDTH, subsequent_indent="  ")
+        for line in textwrap.wrap(f"warning: {printable(warning)}", _WIDTH, subsequent_indent="  ")
     ]
 
 
@@ -121,7 +121,7 @@ def reliability_lines(reliability: dict[str, Any], truth: dict[str, float]) -> l
         half = _MOST_ANNOTATORS // 2
         rows = [*rows[:half], (f"… {len(rows) - 2 * half} more …", *[""] * (len(head) - 1)), *rows[-half:]]
     population = _population_lines(reliability["population"]) if len(annotators) > 1 else []
-    lines = [*_table(head, rows), *population]
+    lines = [*aligned(head, rows), *population]
     errors = [
         abs(row["reliability"] - truth[row["annotator_id"]]) for row in annotators if row["annotator_id"] in truth
     ]
@@ -142,8 +142,8 @@ def _interval(row: dict[str, Any]) -> str:
     return interval(row["interval"]) if row["interval"] else ""
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return aligned lines."""
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table as aligned lines."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
@@ -152,11 +152,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def shortened(annotator_id: str) -> str:
     """Return an id that cannot break the terminal: no control characters, no newlines, not too long."""
-    printable = _printable(annotator_id)
-    return printable if len(printable) <= _MOST_ID_CHARACTERS else printable[: _MOST_ID_CHARACTERS - 1] + "…"
+    return short(printable(annotator_id), _MOST_ID_CHARACTERS)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return text with nothing in it that could break the terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 

@@ -13,27 +13,30 @@ from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
 # Each drawing colour stands for a variable of templates/style.css.
-_INK, _MUTED, _LINE, _BLUE, _ORANGE = "#000001", "#000002", "#000003", "#000004", "#000005"
-_VARIABLES = {_INK: "--ink", _MUTED: "--muted", _LINE: "--line", _BLUE: "--blue", _ORANGE: "--orange"}
+INK, MUTED, LINE, BLUE, ORANGE = "#000001", "#000002", "#000003", "#000004", "#000005"
+_VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", BLUE: "--blue", ORANGE: "--orange"}
 _STYLE = {
     "svg.fonttype": "none",
     "font.size": 9,
-    "text.color": _INK,
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _MUTED,
+    "text.color": INK,
+    "text.parse_math": False,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
-    "grid.color": _LINE,
+    "grid.color": LINE,
     "grid.linewidth": 0.6,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
     "ytick.left": False,
     "xtick.major.width": 0.6,
 }
+_SIZE = (3.75, 2.4)
+"""Inches of most figures: readable on a telephone without scaling."""
 _MOST_POINTS = 1000
 _MARKED_POINTS = 40
 _MOST_INTERVALS = 400
@@ -55,7 +58,7 @@ def reliability_histogram(reliabilities: Sequence[float], initial: float | None)
     def draw(axes: Any) -> None:
         counts = _histogram(axes, reliabilities)
         if initial is not None:
-            axes.axvline(initial, color=_INK, linewidth=1, linestyle=(0, (3, 2)))
+            axes.axvline(initial, color=INK, linewidth=1, linestyle=(0, (3, 2)))
             side, gap = ("right", -4) if initial > 0.5 else ("left", 4)
             place = {"xy": (initial, 1.03), "xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
             axes.annotate(f"start {initial:g}", xytext=(gap, 0), ha=side, **place)
@@ -64,7 +67,7 @@ def reliability_histogram(reliabilities: Sequence[float], initial: float | None)
     low, high = min(reliabilities), max(reliabilities)
     below = sum(value < 0.5 for value in reliabilities)
     return Figure(
-        _svg("reliability", draw),
+        draw_svg("reliability", draw),
         "Reliabilities",
         "Orange: below one half, where choosing the opposite would be right more often.",
         f"Histogram of {len(reliabilities)} reliabilities from {low:.2f} to {high:.2f}, "
@@ -77,20 +80,20 @@ def interval_plot(estimates: Sequence[tuple[float, tuple[float, float]]]) -> Fig
     stride = -(-len(estimates) // _MOST_INTERVALS)
     drawn = estimates[::-stride][::-1]
     low, high = (np.array([bounds[end] for _, bounds in drawn]) for end in (0, 1))
-    colour = np.where(high < 0.5, _ORANGE, np.where(low > 0.5, _BLUE, _MUTED))
+    colour = np.where(high < 0.5, ORANGE, np.where(low > 0.5, BLUE, MUTED))
     coins = sum(bounds[0] <= 0.5 <= bounds[1] for _, bounds in estimates)
     worse = sum(bounds[1] < 0.5 for _, bounds in estimates)
 
     def draw(axes: Any) -> None:
         places = np.arange(1, len(drawn) + 1) * stride
         axes.vlines(places, low, high, color=colour, linewidth=max(0.5, min(2.0, 150 / len(drawn))))
-        axes.axhline(0.5, color=_INK, linewidth=0.6)
-        axes.plot(places, [value for value, _ in drawn], linestyle="", marker="o", markersize=1.5, color=_INK)
+        axes.axhline(0.5, color=INK, linewidth=0.6)
+        axes.plot(places, [value for value, _ in drawn], linestyle="", marker="o", markersize=1.5, color=INK)
         axes.set(xlabel="annotators, most reliable first", ylabel="reliability", ylim=(0, 1.02))
 
     thinned = f" One in {stride} annotators is drawn." if stride > 1 else ""
     return Figure(
-        _svg("intervals", draw),
+        draw_svg("intervals", draw),
         "Intervals",
         f"Grey: the interval contains one half; orange: it lies below.{thinned}",
         f"Intervals of {len(estimates)} reliabilities: {len(estimates) - coins - worse} lie above one half, "
@@ -109,7 +112,7 @@ def posterior_histogram(posteriors: npt.ArrayLike) -> Figure:
     quarter, median, three = np.quantile(values, [0.25, 0.5, 0.75])
     doubtful = int((values < 0.5).sum())
     return Figure(
-        _svg("posterior", draw),
+        draw_svg("posterior", draw),
         "Belief in single labels",
         "Orange: doubtful labels, posterior below one half.",
         f"Histogram of {len(values)} posteriors: quartiles {quarter:.2f}, {median:.2f} and {three:.2f}; "
@@ -159,8 +162,8 @@ def _curve(
     def draw(axes: Any) -> None:
         if band and all(name in entry for entry in drawn for name in band):
             low, high = ([entry[name] for entry in drawn] for name in band)
-            axes.fill_between(steps, low, high, color=_BLUE, alpha=0.18, linewidth=0)
-        axes.plot(steps, values, color=_BLUE, linewidth=1.5, **_markers(len(drawn)))
+            axes.fill_between(steps, low, high, color=BLUE, alpha=0.18, linewidth=0)
+        axes.plot(steps, values, color=BLUE, linewidth=1.5, **_markers(len(drawn)))
         axes.set(xlabel="optimiser step")
         axes.xaxis.get_major_locator().set_params(integer=True)
         if bounded:
@@ -169,7 +172,7 @@ def _curve(
     thinned = f" One in {stride} logged steps is drawn." if stride > 1 else ""
     first, last = points[0], points[-1]
     return Figure(
-        _svg(key.replace("/", "-"), draw),
+        draw_svg(key.replace("/", "-"), draw),
         title,
         caption + thinned,
         f"Curve of {key} over {len(points)} logged steps: {first[key]:.3g} at step {first['step']}, "
@@ -187,17 +190,17 @@ def _histogram(axes: Any, values: npt.ArrayLike) -> list[int]:
     # Rounded because 0.15 / 0.05 is just under 3: a value on an edge belongs to the bar above it.
     bars = np.minimum(np.floor(np.round(np.asarray(values, dtype=float) * 20, 9)), 19).astype(int)
     counts = np.bincount(bars, minlength=20)
-    colours = [_ORANGE] * 10 + [_BLUE] * 10
+    colours = [ORANGE] * 10 + [BLUE] * 10
     axes.bar(np.arange(20) / 20 + 0.025, counts, width=0.043, color=colours, linewidth=0)
     axes.set(xlim=(0, 1))
     axes.yaxis.get_major_locator().set_params(integer=True)
     return [int(number) for number in counts]
 
 
-def _svg(name: str, draw: Callable[[Any], None]) -> Markup:
-    """Draw into axes of the one size all figures share (readable on a telephone without scaling)."""
+def draw_svg(name: str, draw: Callable[[Any], None], size: tuple[float, float] = _SIZE) -> Markup:
+    """Draw into axes of so many inches; the same name and drawing give the same bytes."""
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
-        canvas = Canvas(figsize=(3.75, 2.4), layout="constrained")
+        canvas = Canvas(figsize=size, layout="constrained")
         draw(canvas.add_subplot())
         buffer = io.StringIO()
         canvas.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})

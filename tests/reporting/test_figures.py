@@ -1,9 +1,11 @@
 import re
 from xml.etree import ElementTree
 
+from night_examples import TRUTH, fortnight
 from reporting_examples import simulated_history
 
 from repo.reporting.figures import interval_plot, posterior_histogram, reliability_histogram, training_curves
+from repo.reporting.night_figures import accuracy_figure, batches_figure, reliability_panel
 
 
 def test_figures_are_well_formed_and_hold_no_link_id_clash_or_fixed_colour():
@@ -12,6 +14,10 @@ def test_figures_are_well_formed_and_hold_no_link_id_clash_or_fixed_colour():
         posterior_histogram([0.1]),
         interval_plot([(0.9, (0.8, 1.0)), (0.5, (0.4, 0.6)), (0.2, (0.1, 0.3))]),
         *training_curves(simulated_history()),
+        accuracy_figure(fortnight()),
+        batches_figure(fortnight()),
+        reliability_panel(fortnight(), "careful-1", TRUTH["careful-1"], ()),
+        reliability_panel(fortnight(), "careful-4", TRUTH["careful-4"], {7}),
     ]
     ids = [name for figure in figures for name in re.findall(r' id="([^"]+)"', figure.svg)]
     assert len(ids) == len(set(ids)) > 0

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from night_examples import TRUTH, fortnight
 from reporting_examples import (
     HOSTILE,
     crowd_inputs,
@@ -14,6 +15,7 @@ from reporting_examples import (
 )
 
 from repo.files import write_text
+from repo.reporting.nights_page import render_nights
 from repo.reporting.report import build_report, write_report
 from repo.reporting.validation_page import render_validation
 
@@ -48,10 +50,13 @@ def addresses(report, tmp_path_factory):
     for name, built in reports.items():
         write_report(built, directory / name)
     write_text(directory / "validation/report.html", render_validation(validation_result(reason=HOSTILE, file=HOSTILE)))
-    return {name: (directory / name / "report.html").as_uri() for name in [*reports, "validation"]}
+    write_text(directory / "nights/report.html", render_nights(fortnight(), TRUTH))
+    return {name: (directory / name / "report.html").as_uri() for name in [*reports, "validation", "nights"]}
 
 
-@pytest.mark.parametrize("name", ["simulated", "hostile", "many", "one", "crowd", "hostile-crowd", "validation"])
+@pytest.mark.parametrize(
+    "name", ["simulated", "hostile", "many", "one", "crowd", "hostile-crowd", "validation", "nights"]
+)
 @pytest.mark.parametrize("width", [390, 1400])
 def test_a_page_opens_quietly_alone_and_fits_its_window(browser, addresses, name, width):
     requests, complaints = [], []
@@ -92,6 +97,28 @@ def test_figures_and_tables_can_be_read_without_seeing_them(browser, addresses):
     page.close()
 
 
+def test_the_nights_can_be_read_without_seeing_them(browser, addresses):
+    page = browser.new_page()
+    page.goto(addresses["nights"])
+    assert page.get_by_role("img").count() == 13, "eleven annotators, the accuracy, the batches"
+    assert page.get_by_role("img", name="careful-4. Reliability over 12 nights").count() == 1
+    assert all(page.locator(".drawing").evaluate_all("all => all.map(d => d.getAttribute('aria-label').length > 40)"))
+    assert page.get_by_role("rowheader", name="day-10").count() == 1
+    assert page.get_by_role("columnheader", name="Champion after").count() == 1
+    page.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_panels_stand_side_by_side_and_their_text_can_be_read(browser, addresses, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(addresses["nights"])
+    boxes = page.locator(".panels figure").evaluate_all("all => all.map(f => f.getBoundingClientRect().top)")
+    assert boxes[0] == boxes[1]
+    scale = "svg => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width"
+    assert page.locator(".panels svg").first.evaluate(scale) > 1, "nine units are nine pixels or more"
+    page.close()
+
+
 def test_a_drawn_interval_and_its_estimate_lie_where_the_numbers_say(browser, addresses):
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     page.goto(addresses["simulated"])
@@ -108,7 +135,7 @@ def test_a_drawn_interval_and_its_estimate_lie_where_the_numbers_say(browser, ad
     page.close()
 
 
-@pytest.mark.parametrize("name", ["simulated", "many", "crowd", "hostile-crowd"])
+@pytest.mark.parametrize("name", ["simulated", "many", "crowd", "hostile-crowd", "nights"])
 def test_no_table_is_cut_where_the_page_is_printed(browser, addresses, name):
     page = browser.new_page(viewport={"width": 688, "height": 1000})  # A4 less the margins
     page.emulate_media(media="print")
