@@ -54,7 +54,7 @@ def reliability_panel(
         f"Reliability over {count(len(measured), 'night')}: {start.value:.2f} on {first}, {end.value:.2f} on {last}, "
         f"lowest {min(e.value for _, e in measured):.2f}, highest {max(e.value for _, e in measured):.2f}."
         + (f" The truth: {known[0]:.2f} at first, {known[-1]:.2f} at last." if known else "")
-        + "".join(f" A change was named on {_day(nights[place])}." for place in sorted(named)),
+        + "".join(f" A change was found on {_day(nights[place])}." for place in sorted(named)),
     )
 
 

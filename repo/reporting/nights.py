@@ -101,7 +101,12 @@ class Change:
 
 
 def changes(nights: Sequence[Night], truth: Truth | None) -> list[Change]:
-    """Return the changes that nights named, in that order, then the true ones that none named."""
+    """Return the changes that nights named, in that order, then the true ones that none named.
+
+    Args:
+        nights: in their order.
+        truth: for no more nights than these; None where it is not known.
+    """
     found: list[Change] = []
     for place, night in enumerate(nights):
         for drift in night.drift:

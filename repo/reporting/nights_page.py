@@ -17,8 +17,10 @@ def render_nights(nights: Sequence[Night], truth: Truth | None = None) -> str:
 
     Args:
         nights: one or more, in their order.
-        truth: the true reliabilities, where they are known, for every night.
+        truth: the true reliabilities, where they are known, for every night and perhaps for nights to come.
     """
+    if truth:
+        truth = {annotator: values[: len(nights)] for annotator, values in truth.items()}
     found = changes(nights, truth)
     ranked = by_reliability(nights)
     drawn = _drawn(ranked, {change.annotator for change in found})
@@ -89,7 +91,7 @@ def _verdict(change: Change, nights: Sequence[Night]) -> str:
     if change.named is None:
         return f"missed: {turned}"
     if change.again:
-        return f"named before: {turned}"
+        return f"found before: {turned}"
     late = change.named - change.turned
     return f"right: {turned}, " + (f"{count(late, 'night')} before" if late else "the same night")
 

@@ -41,12 +41,15 @@ def test_the_days_share_the_comparisons_and_no_pair_comes_twice(inbox: Path) -> 
     assert len(together) == SMALL.comparisons * SMALL.annotations_per_comparison
 
 
-def test_a_days_prompts_are_drawn_from_the_whole_pool() -> None:
-    nightly = Nightly(SimulationSettings(comparisons=280, prompts=40), 14)
-    days = [{row["prompt"] for row in nightly.rows_of(day)} for day in (1, 2, 14)]
-    assert all(len(prompts) >= 20 for prompts in days)
-    assert all(days[0] & later and days[0] != later for later in days[1:])
-    assert len(set.union(*days)) <= 40
+def test_a_days_prompts_are_drawn_from_the_whole_pool_and_its_texts_and_votes_are_its_own() -> None:
+    nightly = Nightly(SimulationSettings(comparisons=260, prompts=40), 14)
+    days = [pd.DataFrame(nightly.rows_of(day)) for day in (1, 2, 14)]
+    prompts = [set(rows["prompt"]) for rows in days]
+    assert {len(of_a_day) for of_a_day in prompts} == {20}
+    assert all(2 < len(prompts[0] & later) < 18 for later in prompts[1:])
+    assert len(set.union(*prompts)) <= 40
+    for column in ("response_a", "annotator_id", "preference"):
+        assert len({tuple(rows[column]) for rows in days}) == 3
 
 
 def test_a_file_that_comes_again_is_the_same_to_the_byte(inbox: Path) -> None:

@@ -45,6 +45,12 @@ def test_a_change_is_told_beside_the_truth(named, truth, headline, row) -> None:
     assert "truly" not in said(nights), "nobody knows the truth of real annotators"
 
 
+def test_the_truth_of_nights_to_come_is_not_told() -> None:
+    nights = fortnight()[:6]
+    assert "truly changed" not in said(nights, TRUTH)
+    assert render_nights(nights, TRUTH) == render_nights(nights, {name: values[:6] for name, values in TRUTH.items()})
+
+
 def test_a_long_list_of_changes_and_batches_is_cut_in_the_headline_and_whole_below() -> None:
     bad = [NightBatch(f"bad-{i}.jsonl", "quarantined") for i in range(5)]
     text = said([night(drift=[drift(f"worker-{i}") for i in range(5)], batches=bad)])
@@ -89,7 +95,7 @@ def test_a_panel_says_what_it_shows() -> None:
     panel = reliability_panel(nights, "ann", [0.95, 0.95, 0.2], {2})
     assert panel.alternative == (
         "Reliability over 2 nights: 0.90 on a, 0.30 on c, lowest 0.30, highest 0.90. "
-        "The truth: 0.95 at first, 0.20 at last. A change was named on c."
+        "The truth: 0.95 at first, 0.20 at last. A change was found on c."
     )
     assert panel.caption == "0.30 (0.27–0.33)"
     plain = reliability_panel(nights, "ann", None, set())
