@@ -38,6 +38,7 @@ def evaluate(
     from repo.tracking.exams import exam_of
     from repo.tracking.handover import fetch, figures_metadata, read_pointer, write_pointer
     from repo.tracking.models import RELIABILITY_FILE
+    from repo.tracking.passes import read_pass, still_champion
     from repo.tracking.policies import champion_source, policy_source
     from repo.tracking.registry import champion
     from repo.tracking.runs import step_run
@@ -46,11 +47,14 @@ def evaluate(
         chosen = settings_from_json(settings)
         candidate = policy_source(read_pointer(policy.path))
         policies = {"candidate": candidate, "base": replace(candidate, path=candidate.base)}
-        current = champion(chosen.registry.model)
+        given = fetch(read_pointer(parts.path))
+        goes_on = read_pass(given)
+        name = chosen.registry.model
+        current = still_champion(name, goes_on.champion) if goes_on else champion(name)
         if current:
             policies["champion"] = champion_source(current)
         reliability = read_json(Path(candidate.path).parent / RELIABILITY_FILE)
-        exam, address = exam_of(run, fetch(read_pointer(parts.path)), reliability, Path(directory))
+        exam, address = exam_of(run, given, reliability, Path(directory))
         version = current.version if current else ""
         result = {**repo.evaluate(exam, policies, chosen), "exam": address.metadata, "champion": version}
         write_json(Path(directory, "evaluation/evaluation.json"), result)

@@ -29,6 +29,7 @@ def register(
     from repo.files import read_json, text_digest
     from repo.settings import settings_from_json
     from repo.tracking.handover import Pointer, fetch, read_pointer
+    from repo.tracking.ledger import ledger_tags
     from repo.tracking.policies import registered_metadata
     from repo.tracking.registry import register_version, version_tags
     from repo.tracking.runs import step_run
@@ -54,6 +55,8 @@ def register(
             simulated=is_simulated(data),
             compared_with=figures["champion"],
         )
+        if "ledger_uri" in metadata:
+            tags |= ledger_tags(Pointer(metadata["ledger_uri"], metadata["ledger_digest"]))
         version = register_version(pointer, name, tags)
         run.set_tags({"model_version": version})
         say(f"{name} version {version} registered as challenger")

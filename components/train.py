@@ -34,12 +34,15 @@ def train(
     from repo.settings import settings_from_json
     from repo.tracking.handover import fetch, figures_metadata, read_pointer, write_pointer
     from repo.tracking.models import log_policy
+    from repo.tracking.passes import read_pass
     from repo.tracking.policies import policy_details, prior_state_of
     from repo.tracking.runs import step_run
 
     with step_run(run_id, "train") as run, tempfile.TemporaryDirectory() as directory:
         chosen = settings_from_json(settings)
-        annotations = load_split(fetch(read_pointer(parts.path))).train
+        given = fetch(read_pointer(parts.path))
+        annotations = load_split(given).train
+        goes_on = read_pass(given)
         milestones = Milestones()
 
         def on_log(record: dict[str, float]) -> None:
@@ -48,6 +51,7 @@ def train(
             milestones(record["epoch"] / chosen.train.epochs, f"step {record['step']}: {words}")
 
         source = chosen.reliability.prior_state
+        earlier = goes_on.earlier(chosen) if goes_on else None
         prior_state = prior_state_of(source) if source else None
         # A place that outlives this process: the store's, or a volume of the cluster's.
         kept = os.environ.get("REPO_CHECKPOINTS")
@@ -59,10 +63,12 @@ def train(
             on_log=on_log,
             on_note=say,
             checkpoints=Path(kept) if kept else None,
+            earlier=earlier,
         )
         record = run.publish(result.record, "training")
         name = chosen.registry.model
-        details = policy_details(result.summary, record, name, parts.metadata["data_digest"])
+        ledger = goes_on.ledger if goes_on else None
+        details = policy_details(result.summary, record, name, parts.metadata["data_digest"], ledger)
         model = log_policy(run, result.policy, name, result.reliability, details, result.state)
         metrics.metadata.update(figures_metadata(result.history[-1]))
         for artifact, pointer in ((policy, model), (training, record)):

@@ -286,6 +286,58 @@ def inbox(
     click.echo(json.dumps(as_rows(batches), indent=2, ensure_ascii=False) if as_json else describe(batches))
 
 
+@main.command()
+@click.option("--inbox", "folder", required=True, metavar="DIR", help="Folder, or URI of one, that batches come into.")
+@config_option
+@set_option
+@store_option
+@model_option
+@verbose_option
+def retrain(
+    folder: str,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    store: Path | None,
+    model: str | None,
+    verbose: bool,
+) -> None:
+    """Take what is new in an inbox, train the champion on with it, and promote the candidate if it is better.
+
+    Each batch is known by its content and validated on its own; each vote counts once, whatever is delivered twice. A
+    rejected candidate consumes nothing: its batches take part in the next pass. Where nothing is new the command says
+    so and ends well, so it may run every night.
+
+    \b
+    Examples:
+      repo-pipeline retrain --inbox batches/
+      repo-pipeline retrain --inbox s3://bucket/votes --set retrain.retain=window --set retrain.window=14
+      repo-pipeline retrain --inbox batches/ --set gate.min_gain_over_champion=-0.02
+    """
+    from repo.annotations.reading.sources import files_in
+    from repo.settings import load_settings
+    from repo.tracking.store import DEFAULT_ROOT, choose_store
+
+    if model is not None:
+        overrides = (*overrides, f"registry.model={json.dumps(model)}")
+    settings = load_settings(config, overrides)
+    chosen = choose_store(store)
+    files_in(folder)  # a mistake here is told before a store is made
+    chosen.check()
+    from pipelines.local import run_retraining
+    from pipelines.retraining_screen import describe_look, describe_pass
+    from repo.annotations.reading.pseudonyms import with_pseudonyms
+
+    settings = with_pseudonyms(settings)
+    click.echo(f"retraining of {settings.registry.model} on {public_name(folder)}; everything is kept in {chosen.name}")
+    found, finished = run_retraining(folder, settings, chosen, (store or DEFAULT_ROOT).absolute(), verbose)
+    if finished is None:
+        click.echo(describe_look(found))
+        return
+    with chosen.opened():
+        summary = describe_pass(finished, folder, settings, store)
+    click.echo(summary)
+
+
 @main.group(invoke_without_command=True)
 @store_option
 @model_option

@@ -13,12 +13,14 @@ def compile_pipelines(directory: Path) -> list[Path]:
     """Compile every pipeline into `directory` and return the files."""
     from kfp import compiler
 
+    from pipelines.retraining import retraining
     from pipelines.training import training
 
     directory.mkdir(parents=True, exist_ok=True)
-    file = directory / "training.yaml"
-    compiler.Compiler().compile(training, str(file))
-    return [file]
+    files = {directory / "training.yaml": training, directory / "retraining.yaml": retraining}
+    for file, pipeline in files.items():
+        compiler.Compiler().compile(pipeline, str(file))
+    return list(files)
 
 
 def check_compiled(directory: Path) -> None:

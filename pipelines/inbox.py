@@ -25,13 +25,12 @@ def look(inbox: str, settings: Settings, store: "Store | Server") -> list[Batch]
     Raises:
         UserError: the inbox cannot be listed, or a file in it not be read, or the store does not answer.
     """
-    taken = []
-    if store.exists:
-        with store.opened():
-            from repo.tracking.ledger import consumed
+    if not store.exists:
+        return judge(look_at_files(inbox, settings.inbox), settings)
+    with store.opened():
+        from repo.tracking.passes import batches_in
 
-            taken = consumed(settings.registry.model)
-    return judge(look_at_files(inbox, settings.inbox, taken), settings)
+        return judge(batches_in(inbox, settings), settings)
 
 
 def as_rows(batches: Sequence[Batch]) -> list[dict[str, str]]:
@@ -41,16 +40,17 @@ def as_rows(batches: Sequence[Batch]) -> list[dict[str, str]]:
     ]
 
 
-def describe(batches: Sequence[Batch]) -> str:
-    """Return a line a batch, then how many there are of each kind."""
+def describe(batches: Sequence[Batch], hidden: Sequence[State] = ()) -> str:
+    """Return a line a batch, but for those in `hidden` states, then how many there are of each kind."""
     if not batches:
         return "the inbox is empty"
-    width = min(_NAME, max(len(batch.name) for batch in batches))
+    shown = [batch for batch in batches if batch.state not in hidden]
+    width = min(_NAME, max((len(batch.name) for batch in shown), default=0))
     lines = [
         f"{short(batch.name, width):{width}}  {batch.digest[:_DIGEST]:{_DIGEST}}  {batch.state:11}  "
         f"{short(batch.note, _NOTE)}".rstrip()
-        for batch in batches
+        for batch in shown
     ]
     counts = Counter(batch.state for batch in batches)
     kinds = ", ".join(f"{counts[state]:,} {state}" for state in State if counts[state])
-    return "\n".join([*lines, "", f"{count(len(batches), 'batch', 'batches')}: {kinds}"])
+    return "\n".join([*lines, *([""] if lines else []), f"{count(len(batches), 'batch', 'batches')}: {kinds}"])

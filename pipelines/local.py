@@ -1,4 +1,4 @@
-"""Run the compiled training pipeline on this machine: kfp's own local runner, one process a step, this environment."""
+"""Run the compiled pipelines on this machine: kfp's own local runner, one process a step, this environment."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from pipelines.compiling import COMPILED
 from pipelines.stopping import StoppedError, alone, end_children, signals_as_errors, temporary_files_in
@@ -22,6 +22,9 @@ from repo.lifeline import COMMAND
 from repo.settings import Settings, to_parameters
 from repo.tracking.store import Server, Store
 from repo.uris import public_name
+
+if TYPE_CHECKING:
+    from repo.tracking.passes import Look
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,40 @@ def run_training(data: str, settings: Settings, store: Store | Server, scratch: 
         UserError: the store cannot be used, or a step failed; the message is the step's own.
         StoppedError: a signal ended the command, and with it every step; the runs are closed.
     """
+    with _at_work(settings, store, scratch) as holder:
+        return _run_alone("training", data, settings, store, holder, scratch, verbose)
+
+
+def run_retraining(
+    inbox: str, settings: Settings, store: Store | Server, scratch: Path, verbose: bool
+) -> tuple["Look", LocalRun | None]:
+    """Look into an inbox and, where something is new, run the retraining pipeline and wait for it.
+
+    Args and what is put in order first: as run_training.
+
+    Returns:
+        What was found, and the run; None where nothing was new.
+
+    Raises:
+        UserError: the inbox or the store cannot be used, or a step failed; the message is the step's own.
+        StoppedError: a signal ended the command, and with it every step; the runs are closed.
+    """
+    from pipelines.preflight import check_settings
+
+    with _at_work(settings, store, scratch) as holder:
+        from repo.tracking.passes import look_into
+
+        with store.opened():
+            found = look_into(inbox, settings)
+        if not found.train:
+            return found, None
+        check_settings(settings)
+        return found, _run_alone("retraining", inbox, settings, store, holder, scratch, verbose)
+
+
+@contextlib.contextmanager
+def _at_work(settings: Settings, store: Store | Server, scratch: Path) -> Iterator[str]:
+    """Be the only command at work on the model line; yield the name of that right."""
     store.open_experiment(settings.registry.experiment)
     os.environ.update(store.environment())
     # The steps' output is read as UTF-8, whatever the terminal can show.
@@ -68,13 +105,12 @@ def run_training(data: str, settings: Settings, store: Store | Server, scratch: 
         checkpoints = scratch / "checkpoints" / line
         os.environ |= {COMMAND: str(os.getpid()), "REPO_RUN_HOLDER": holder, "REPO_CHECKPOINTS": str(checkpoints)}
         started = time.time()
-        finished = _run_alone(data, settings, store, holder, scratch, verbose)
+        yield holder
         _remove_checkpoints(checkpoints, started)
-        return finished
 
 
 def _run_alone(
-    data: str, settings: Settings, store: Store | Server, holder: str, scratch: Path, verbose: bool
+    pipeline: str, source: str, settings: Settings, store: Store | Server, holder: str, scratch: Path, verbose: bool
 ) -> LocalRun:
     from repo.annotations.simulation import is_simulated
     from repo.tracking.exams import frozen_exam
@@ -85,18 +121,18 @@ def _run_alone(
     abandoned = close_abandoned(holder)
     if abandoned:
         print(f"runs of a command that was killed, closed now: {abandoned}")
-    check_line(settings.registry.model, is_simulated(data))
+    check_line(settings.registry.model, is_simulated(source))
     check_champion(settings.registry.model)
     if settings.evaluation.exam == "frozen":
         frozen_exam(settings.registry.model)
     name = f"{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
     log = scratch / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    parameters = {"data": data, "name": name, **to_parameters(settings)}
+    parameters = {_SOURCE[pipeline]: source, "name": name, **to_parameters(settings)}
     status = "CANCELLED"
     try:
         with _captured(log, verbose):
-            status = "SUCCEEDED" if _run(parameters, scratch / "pipeline" / name) else "FAILED"
+            status = "SUCCEEDED" if _run(pipeline, parameters, scratch / "pipeline" / name) else "FAILED"
     except Exception:
         status = "FAILED"
         raise
@@ -119,12 +155,16 @@ def _remove_checkpoints(folder: Path, started: float) -> None:
             shutil.rmtree(path)
 
 
-def _run(parameters: dict[str, object], root: Path) -> bool:
+_SOURCE = {"training": "data", "retraining": "inbox"}
+"""Pipeline → its parameter that says where annotations come from."""
+
+
+def _run(name: str, parameters: dict[str, object], root: Path) -> bool:
     """Run the committed YAML; return whether every step succeeded."""
     from kfp import components, local
 
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
-    pipeline = components.load_component_from_file(str(COMPILED / "training.yaml"))
+    pipeline = components.load_component_from_file(str(COMPILED / f"{name}.yaml"))
     try:
         pipeline(**parameters)
     except RuntimeError as error:

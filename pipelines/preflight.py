@@ -18,11 +18,20 @@ def check(data: str, settings: Settings) -> str:
     Raises:
         UserError: one of them does not, or a pseudonym key is missing.
     """
-    if sys.getfilesystemencoding() != "utf-8":
-        problem = f"the steps' source is UTF-8, and this locale hands {sys.getfilesystemencoding()} to other processes"
-        raise UserError(problem, "export PYTHONUTF8=1, or use a UTF-8 locale such as LANG=C.UTF-8")
+    _check_locale()
     if not is_simulated(data):
         expand_sources(data)
+    check_settings(settings)
+    return "" if is_simulated(data) else _understood(data, settings)
+
+
+def check_settings(settings: Settings) -> None:
+    """Check that policy, loss and earlier state exist, and the pseudonym key and the locale besides.
+
+    Raises:
+        UserError: one of them does not.
+    """
+    _check_locale()
     # The cheap checks come first: what follows imports pandas and torch.
     if settings.data.pseudonymise:
         from repo.annotations.reading.pseudonyms import pseudonym_key
@@ -40,7 +49,12 @@ def check(data: str, settings: Settings) -> str:
 
     make_loss(settings.train.loss, settings.train.loss_options)
     check_base(settings.policy.base, settings.policy.max_length)
-    return "" if is_simulated(data) else _understood(data, settings)
+
+
+def _check_locale() -> None:
+    if sys.getfilesystemencoding() != "utf-8":
+        problem = f"the steps' source is UTF-8, and this locale hands {sys.getfilesystemencoding()} to other processes"
+        raise UserError(problem, "export PYTHONUTF8=1, or use a UTF-8 locale such as LANG=C.UTF-8")
 
 
 def _understood(data: str, settings: Settings) -> str:

@@ -24,7 +24,10 @@ class Split:
 
 
 def split_annotations(
-    annotations: pd.DataFrame, settings: DataSettings, exam: "pd.Series[bool] | None" = None
+    annotations: pd.DataFrame,
+    settings: DataSettings,
+    exam: "pd.Series[bool] | None" = None,
+    by: Literal["prompt", "comparison"] | None = None,
 ) -> Split:
     """Split by prompt, or by pair of responses where there are too few prompts.
 
@@ -34,6 +37,7 @@ def split_annotations(
         annotations: canonical table.
         settings: `held_out`, the share of prompts kept for evaluation (in expectation), and `min_prompts`.
         exam: which annotations are on comparisons of the model line's evaluation set: they stand on neither side.
+        by: what never stands on both sides; None: chosen as said above.
 
     Raises:
         UserError: one side would be empty; with an exam, the training side.
@@ -50,7 +54,7 @@ def split_annotations(
                 "add other annotations, or start a new line of models with registry.model",
             )
     prompts = annotations["prompt"].nunique()
-    by: Literal["prompt", "comparison"] = "prompt" if prompts >= settings.min_prompts else "comparison"
+    by = by or ("prompt" if prompts >= settings.min_prompts else "comparison")
     held_out = _held_out_by_prompt if by == "prompt" else _held_out_by_comparison
     chosen = held_out(annotations, settings.held_out)
     if chosen.all() or (exam is None and not chosen.any()):

@@ -29,6 +29,7 @@ class State(StrEnum):
     NEW = "new"
     WAITING = "waiting"
     DUPLICATE = "duplicate"
+    NOTHING_NEW = "nothing new"
     CONSUMED = "consumed"
     QUARANTINED = "quarantined"
 
@@ -98,7 +99,7 @@ def look(
         elif sight is None:
             batches.append(_waiting(name, address, _MOVES))
         else:
-            batches.append(known.judge(name, address, _digest(address)))
+            batches.append(known.judge(name, address, digest_of(address)))
     if settings.settle_seconds and new_batches(batches):
         sleep(settings.settle_seconds)
         batches = [_unless_moving(batch, files[batch.address]) for batch in batches]
@@ -108,6 +109,15 @@ def look(
 def new_batches(batches: Iterable[Batch]) -> list[Batch]:
     """Return those to be consumed."""
     return [batch for batch in batches if batch.state is State.NEW]
+
+
+def addresses(inbox: str) -> dict[str, str]:
+    """Return the address of every file in an inbox by its name there.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    return {_inside(inbox, address): address for address in files_in(inbox)}
 
 
 class _Known:
@@ -160,7 +170,12 @@ def _sight(name: str) -> _Sight | None:
     return _Sight(int(info.get("size") or 0), " ".join(str(info[key]) for key in _STAMPS if key in info))
 
 
-def _digest(address: str) -> str:
+def digest_of(address: str) -> str:
+    """Return the SHA-256 (hex) of a file's bytes.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     digest = hashlib.sha256()
     try:
         with fsspec.open(address, "rb") if "://" in address else open(address, "rb") as file:

@@ -11,19 +11,25 @@ from mlflow.exceptions import MlflowException
 
 from repo.errors import UserError
 from repo.reliability.state import load_state
+from repo.settings import Settings
 from repo.tracking.handover import Pointer, fetch, location
 from repo.tracking.models import STATE_FILE
 from repo.tracking.registry import ModelInfo, champion
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from repo.evaluation.evaluation import PolicySource
+    from repo.policy.earlier import Earlier
     from repo.policy.losses import PreferenceLoss
     from repo.reliability.state import ReliabilityState
 
 _TINY = "tiny"
 
 
-def policy_details(training: dict[str, Any], record: Pointer, model: str, data_digest: str) -> dict[str, str]:
+def policy_details(
+    training: dict[str, Any], record: Pointer, model: str, data_digest: str, ledger: Pointer | None = None
+) -> dict[str, str]:
     """Return the facts about a training that its MLflow model carries, enough to score the policy later.
 
     Args:
@@ -31,7 +37,9 @@ def policy_details(training: dict[str, Any], record: Pointer, model: str, data_d
         record: where the training's record lies; it holds the base of a tiny policy.
         model: registered model name.
         data_digest: digest of the annotations.
+        ledger: where the ledger lies of the batches that it has seen, if it was made of batches.
     """
+    seen = {"ledger_uri": ledger.mlflow_uri, "ledger_digest": ledger.digest} if ledger else {}
     return {
         "loss": training["loss"],
         "loss_options": json.dumps(training["loss_options"]),
@@ -42,7 +50,61 @@ def policy_details(training: dict[str, Any], record: Pointer, model: str, data_d
         "record_digest": record.digest,
         "registered_name": model,
         "data_digest": data_digest,
+        **seen,
     }
+
+
+def earlier_of(info: ModelInfo, votes: "pd.DataFrame", settings: Settings) -> "Earlier":
+    """Fetch what a retraining goes on from.
+
+    Args:
+        info: the champion.
+        votes: annotations to train on once more; see repo.policy.earlier.Earlier.
+        settings: must fit the champion; see check_continues.
+
+    Raises:
+        UserError: it is gone or was changed, or the settings do not fit it.
+    """
+    from repo.policy.earlier import Earlier
+
+    check_continues(info, settings)
+    source = champion_source(info)
+    state = Path(source.path).parent / STATE_FILE
+    return Earlier(
+        version=info.version,
+        policy=Path(source.path) if settings.retrain.warm_start else None,
+        base=source.base,
+        revision=source.revision,
+        state=load_state(str(state)) if state.exists() else None,
+        votes=votes,
+    )
+
+
+def check_continues(info: ModelInfo, settings: Settings) -> None:
+    """Check that a training with these settings can go on from a version; its weights stay where they are.
+
+    Raises:
+        UserError: the version has another base, knows nothing of annotators, or is gone; or there is a prior besides.
+    """
+    details = registered_metadata(info.pointer)
+    line = "or start a new line of models with registry.model"
+    base = settings.policy.base
+    if base != _TINY and Path(base).expanduser().is_dir():
+        base = str(Path(base).expanduser().resolve())
+    if base != details["base"]:
+        problem = f"policy.base = {base}, but version {info.version}, to go on from, was trained from {details['base']}"
+        raise UserError(problem, f"set policy.base={details['base']}, {line}")
+    plain = details["reliability_estimator"] == "none"
+    if plain != (settings.reliability.estimator == "none"):
+        problem = (
+            f"reliability.estimator = {settings.reliability.estimator}, but version {info.version}, to go on from, was "
+            f"trained with {details['reliability_estimator']}: "
+            + ("it knows nothing of annotators" if plain else "what it knows of annotators would be lost")
+        )
+        raise UserError(problem, f"set reliability.estimator={details['reliability_estimator']}, {line}")
+    if settings.reliability.prior_state:
+        problem = "reliability.prior_state: a retraining takes what the champion knows of annotators"
+        raise UserError(problem, f"leave it out, {line}")
 
 
 def prior_state_of(uri: str) -> "ReliabilityState":

@@ -57,6 +57,7 @@ class ModelInfo:
         mean_reliability: mean of their reliabilities.
         verdict: the gate's: "promote" or "reject".
         data_digest: digest of the annotations.
+        config_digest: digest of all settings.
         created: time of registration, ISO 8601, UTC.
         source: the MLflow model, `models:/MODEL_ID`.
         digest: digest of the MLflow model.
@@ -76,6 +77,7 @@ class ModelInfo:
     mean_reliability: float | None
     verdict: str
     data_digest: str
+    config_digest: str
     created: str
     source: str
     digest: str
@@ -320,6 +322,7 @@ def _info(version: ModelVersion, aliases: Mapping[str, str]) -> ModelInfo:
         mean_reliability=_number(tags, Tag.MEAN_RELIABILITY),
         verdict=tags.get(Tag.VERDICT, ""),
         data_digest=tags.get(Tag.DATA_DIGEST, ""),
+        config_digest=tags.get(Tag.CONFIG_DIGEST, ""),
         created=created.isoformat(timespec="seconds"),
         source=version.source,
         digest=tags.get(Tag.MODEL_DIGEST, ""),

@@ -8,7 +8,7 @@ from mlflow.entities import LoggedModelStatus
 from repo.errors import UserError
 from repo.inbox.look import Batch, State, Taken
 from repo.tracking.handover import Pointer
-from repo.tracking.ledger import consumed, ledger_tags, save_ledger
+from repo.tracking.ledger import Ledger, consumed, ledger_tags, save_ledger
 from repo.tracking.registry import Tag, promote_version, register_version
 from repo.tracking.runs import step_run
 
@@ -26,7 +26,7 @@ def version(parent: str, tmp_path: Path):
     def make(*names: str) -> str:
         folder = tmp_path / "-".join(names)
         folder.mkdir()
-        save_ledger(consumed(NAME), [batch(name) for name in names], folder)
+        save_ledger(Ledger(consumed(NAME)), [batch(name) for name in names], folder)
         with step_run(parent, "register") as run:
             ledger = run.publish(folder, f"batches-{'-'.join(names)}")
         client = MlflowClient()
@@ -68,7 +68,7 @@ def test_ten_thousand_batches_need_no_more_than_a_short_tag(version, tmp_path: P
     folder = tmp_path / "large"
     folder.mkdir()
     before = [Taken(f"{number:064}", f"nights/{number:05}.jsonl", "1") for number in range(10_000)]
-    save_ledger(before, [batch("new")], folder)
+    save_ledger(Ledger(before), [batch("new")], folder)
     assert (folder / "batches.json").stat().st_size < 3_000_000
     assert len(ledger_tags(Pointer("runs:/" + "0" * 32 + "/batches", "0" * 64))[Tag.BATCHES]) < 250
 

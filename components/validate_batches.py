@@ -1,0 +1,68 @@
+"""Read and validate each new batch on its own: a bad one is kept out with its reasons, the good ones go on."""
+
+from kfp.dsl import HTML, Dataset, Input, Metrics, Output
+
+from components.step import step
+
+
+@step()
+def validate_batches(
+    run_id: str,
+    settings: str,
+    inbox: str,
+    batches: Input[Dataset],
+    annotations: Output[Dataset],
+    page: Output[HTML],
+    metrics: Output[Metrics],
+) -> str:
+    """Return "train", or "skip" where no batch can be used.
+
+    Args:
+        run_id: parent MLflow run.
+        settings: all settings as JSON.
+        inbox: folder or URI that batches come into.
+        batches: pointer to what the look found.
+        annotations: pointer to the good batches' annotations, one file each, and what became of every batch.
+        page: why which batch was kept out.
+        metrics: counts.
+    """
+    import tempfile
+    from pathlib import Path
+
+    from repo.console import say
+    from repo.files import write_text
+    from repo.inbox.judging import judge_again
+    from repo.inbox.look import State
+    from repo.reporting.inbox import render_batches
+    from repo.settings import settings_from_json
+    from repo.tracking.handover import fetch, figures_metadata, read_pointer, write_pointer
+    from repo.tracking.passes import batches_of, remember, save_judged
+    from repo.tracking.runs import step_run
+
+    with step_run(run_id, "validate_batches") as run, tempfile.TemporaryDirectory() as directory:
+        chosen = settings_from_json(settings)
+        champion, found = batches_of(fetch(read_pointer(batches.path)))
+        judged = list(judge_again(inbox, found, chosen))
+        good = [(one.batch, one.good) for one in judged if one.good]
+        for batch, result in good:
+            result.annotations.to_parquet(Path(directory, f"{batch.digest}.parquet"), index=False)
+        save_judged([one.batch for one in judged], champion, chosen, Path(directory))
+        html = render_batches(judged)
+        write_text(Path(directory, "batches.html"), html)
+        write_text(Path(page.path), html)
+        pointer = run.publish(Path(directory), "batches")
+        remember(run_id, chosen.registry.model, pointer)
+        write_pointer(pointer, annotations.path)
+        annotations.metadata.update(pointer.metadata)
+        kept_out = [one.batch for one in judged if one.batch.state is State.QUARANTINED]
+        counts = {"batches": float(len(good)), "batches_quarantined": float(len(kept_out))}
+        run.log_metrics(counts)
+        metrics.metadata.update(figures_metadata(counts))
+        for batch, result in good:
+            summary = result.summary
+            say(f"{batch.name}: {summary.annotations:,} annotations by {summary.annotators:,} annotators")
+        for batch in kept_out:
+            say(f"{batch.name}: quarantined: {batch.note}")
+        if not good:
+            say("no new batch can be used: nothing to train on")
+        return "train" if good else "skip"
