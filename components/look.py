@@ -24,11 +24,11 @@ def look(run_id: str, settings: str, inbox: str, batches: Output[Artifact], summ
     from repo.reporting.inbox import to_markdown
     from repo.settings import settings_from_json
     from repo.tracking.handover import write_pointer
-    from repo.tracking.passes import look_into
+    from repo.tracking.passes import look_holding_the_line
     from repo.tracking.runs import step_run
 
     with step_run(run_id, "look") as run, tempfile.TemporaryDirectory() as directory:
-        found = look_into(inbox, settings_from_json(settings))
+        found = look_holding_the_line(run_id, inbox, settings_from_json(settings), say)
         found.save(Path(directory))
         write_text(Path(summary.path), to_markdown(found.batches, found.words))
         pointer = run.publish(Path(directory), "look")

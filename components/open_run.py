@@ -23,6 +23,7 @@ def open_run(
     initial_reliability: float,
     step_size: float,
     config: str,
+    finish: bool,
     settings: dsl.OutputPath(str),  # type: ignore[valid-type]
 ) -> str:
     """Check the settings and return the id of the parent MLflow run.
@@ -44,6 +45,7 @@ def open_run(
         initial_reliability: η₀.
         step_size: α.
         config: YAML text with any other setting.
+        finish: whether to finish what an interrupted run left undone of a promotion.
         settings: all settings as JSON, for the steps that follow.
     """
     from pathlib import Path
@@ -68,7 +70,7 @@ def open_run(
         parameters = {key: str(value) for key, value in leaves(resolved)}
         parameters["data"] = public_name(data)
         run_id = open_parent(experiment, name or pipeline_run, pipeline_run, parameters, {})
-        finished = finish_promotion(resolved.registry.model)
+        finished = finish_promotion(resolved.registry.model) if finish else None
         if finished:
             say(f"{resolved.registry.model} version {finished} had passed; its promotion is finished now")
     Path(settings).write_text(resolved.model_dump_json(), encoding="utf-8")

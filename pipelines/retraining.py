@@ -65,6 +65,7 @@ def retraining(
             initial_reliability=initial_reliability,
             step_size=step_size,
             config=config,
+            finish=False,  # the look does, once it holds the line
         )
         common = {"run_id": opened.outputs["Output"], "settings": opened.outputs["settings"]}
         found = look(**common, inbox=inbox)

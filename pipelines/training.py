@@ -61,6 +61,7 @@ def training(
             initial_reliability=initial_reliability,
             step_size=step_size,
             config=config,
+            finish=True,
         )
         common = {"run_id": opened.outputs["Output"], "settings": opened.outputs["settings"]}
         validated = validate(**common, data=data)

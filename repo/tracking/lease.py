@@ -28,6 +28,8 @@ from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 from repo.errors import UserError
 from repo.tracking.registry import Tag, registered_model
 
+SECONDS = 900
+"""How long a lease lasts, unless it is renewed."""
 _LONGEST = 7 * 24 * 3600
 """Seconds that a lease may last: a longer one would block the line for good where its owner died."""
 
@@ -64,7 +66,7 @@ class _Lease(BaseModel, frozen=True, extra="forbid"):
         return self.expires.isoformat(timespec="seconds")
 
 
-def take(model_name: str, owner: str, seconds: int = 900, settle: float = 0.5) -> Claim:
+def take(model_name: str, owner: str, seconds: int = SECONDS, settle: float = 0.5) -> Claim:
     """Take the lease on a model line where it is free, stale, or the owner's already.
 
     Args:

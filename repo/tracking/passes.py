@@ -1,7 +1,7 @@
 """One pass of retraining: what lies in the inbox, whether it is worth a training, what is known of it afterwards."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -17,7 +17,8 @@ from repo.settings import Settings
 from repo.tracking.handover import Pointer, fetch
 from repo.tracking.ledger import consumed, own_batches
 from repo.tracking.policies import check_continues, earlier_of
-from repo.tracking.registry import ModelInfo, champion, list_models
+from repo.tracking.registry import ModelInfo, champion, finish_promotion, list_models
+from repo.tracking.runs import take_lease
 from repo.tracking.step_run import StepRun
 
 if TYPE_CHECKING:
@@ -79,6 +80,27 @@ def look_into(inbox: str, settings: Settings) -> Look:
     if current:
         check_continues(current, settings)
     return Look(version, batches, True, f"{_count(new)} to train on")
+
+
+def look_holding_the_line(parent_run_id: str, inbox: str, settings: Settings, say: Callable[[str], None]) -> Look:
+    """Take the model line's lease, finish what an interrupted pass left undone, and look.
+
+    Where another pass is at work there is nothing to do: its batches are its own, and others will be new next time.
+
+    Raises:
+        UserError: see look_into.
+    """
+    name = settings.registry.model
+    claim = take_lease(parent_run_id, name)
+    if not claim.held:
+        current = champion(name)
+        return Look(current.version if current else "", [], False, f"another pass is at work: {claim.words}")
+    if claim.words:
+        say(claim.words)
+    finished = finish_promotion(name)
+    if finished:
+        say(f"{name} version {finished} had passed; its promotion is finished now")
+    return look_into(inbox, settings)
 
 
 def batches_in(inbox: str, settings: Settings) -> list[Batch]:

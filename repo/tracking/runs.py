@@ -6,21 +6,24 @@ the task's in MLFLOW_RUN_ID; those are used, and no others are made.
 """
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Run
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from repo.console import user_errors
 from repo.errors import UserError
 from repo.lifeline import end_with_the_command
 from repo.tracking.handover import location
+from repo.tracking.lease import SECONDS, Claim, release, renew, take
 from repo.tracking.step_run import StepRun
 from repo.uris import public_name
 
@@ -30,6 +33,8 @@ HOLDER = "repo.holder"
 """Tag of a parent run: who sees to its end, in REPO_RUN_HOLDER; only one such run can be at work at a time."""
 ERROR = "repo.error"
 """Tag of a failed run: what went wrong."""
+LEASE = "repo.lease"
+"""Tag of a parent run: the model line whose lease it holds."""
 REMEDY = "repo.remedy"
 """Tag of a failed run: what the user can do, where that is known."""
 
@@ -117,7 +122,8 @@ def step_run(parent_run_id: str, name: str) -> Iterator[StepRun]:
     started = time.monotonic()
     with user_errors(), mlflow.start_run(run_id=run.run_id, nested=True):
         try:
-            yield run
+            with _lease_kept(parent_run_id):
+                yield run
         except KeyboardInterrupt:
             run.set_tags({ERROR: "stopped by the user"})
             mlflow.end_run("KILLED")
@@ -130,6 +136,42 @@ def step_run(parent_run_id: str, name: str) -> Iterator[StepRun]:
             raise
         finally:
             run.log_metrics({"seconds": time.monotonic() - started})
+
+
+def take_lease(parent_run_id: str, model_name: str) -> Claim:
+    """Take a model line's lease for a pass; every later step of it renews the lease, and its end gives it back."""
+    claim = take(model_name, parent_run_id)
+    if claim.held:
+        StepRun(parent_run_id).set_tags({LEASE: model_name})
+    return claim
+
+
+@contextmanager
+def _lease_kept(parent_run_id: str) -> Iterator[None]:
+    """Renew the pass's lease, if it holds one, at the beginning of a step and as long as it lasts.
+
+    Raises:
+        UserError: another pass holds it by now.
+    """
+    line = MlflowClient().get_run(parent_run_id).data.tags.get(LEASE)
+    if line is None:
+        yield
+        return
+    renew(line, parent_run_id)
+    ended = threading.Event()
+    keeper = threading.Thread(target=_keep_lease, args=(line, parent_run_id, ended), daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _keep_lease(line: str, owner: str, ended: threading.Event) -> None:
+    while not ended.wait(SECONDS / 3):
+        # What is wrong with it, the next step finds as well, and can say.
+        with suppress(UserError, MlflowException):
+            renew(line, owner)
 
 
 def close_parent(pipeline_run: str, status: str) -> None:
@@ -179,6 +221,9 @@ def _close(parent: Run, status: str) -> None:
             StepRun(child.info.run_id).set_tags({ERROR: "the step's process ended without a word", REMEDY: _GO_ON})
             client.set_terminated(child.info.run_id, "KILLED" if ended == "KILLED" else "FAILED")
     client.set_terminated(parent.info.run_id, ended)
+    line = parent.data.tags.get(LEASE)
+    if line:
+        release(line, parent.info.run_id)
 
 
 _GO_ON = "run the same command again: a training goes on from its last checkpoint (killed for memory? see dmesg)"
