@@ -90,7 +90,7 @@ def look(
     names = files_in(inbox)
     markers = {os.path.dirname(name) for name in names if os.path.basename(name) == settings.marker}
     files = {name: _sight(name) for name in names if format_of(name)}
-    known = _Known.of(taken)
+    known = _Known(taken, {_inside(inbox, address) for address in files})
     batches = []
     for address, sight in files.items():
         name = _inside(inbox, address)
@@ -121,20 +121,24 @@ def addresses(inbox: str) -> dict[str, str]:
 
 
 class _Known:
-    """The contents that were seen before: consumed ones, and those of the batches so far."""
+    """The contents that were seen before, consumed ones and those of the batches so far; and the names in the inbox."""
 
-    def __init__(self, by_digest: dict[str, Taken], by_name: dict[str, Taken]):
-        self._by_digest, self._by_name = by_digest, by_name
-        self._first: dict[str, str] = {}
-
-    @classmethod
-    def of(cls, taken: Iterable[Taken]) -> "_Known":
+    def __init__(self, taken: Iterable[Taken], here: set[str]):
         batches = list(taken)
-        return cls({batch.digest: batch for batch in batches}, {batch.name: batch for batch in batches})
+        self._by_digest = {batch.digest: batch for batch in batches}
+        self._by_name = {batch.name: batch for batch in batches}
+        self._here = here
+        self._first: dict[str, str] = {}
 
     def judge(self, name: str, address: str, digest: str) -> Batch:
         if digest in self._by_digest:
-            return Batch(name, address, digest, State.CONSUMED, f"by version {self._by_digest[digest].version}")
+            taken = self._by_digest[digest]
+            note = f"by version {taken.version}"
+            if taken.name == name:
+                return Batch(name, address, digest, State.CONSUMED, note)
+            if taken.name in self._here:
+                return Batch(name, address, digest, State.DUPLICATE, f"of {taken.name}, consumed {note}")
+            return Batch(name, address, digest, State.CONSUMED, f"{note}, as {taken.name}")
         if digest in self._first:
             return Batch(name, address, digest, State.DUPLICATE, f"of {self._first[digest]}")
         self._first[digest] = name

@@ -52,7 +52,7 @@ def test_what_a_version_consumed_is_told_under_any_name_and_a_changed_file_is_ne
     (inbox / "a.jsonl").rename(inbox / "renamed.jsonl")
     drop(inbox, "b.csv", "corrected\n")
     found = {batch.name: batch for batch in look(str(inbox), STILL, taken)}
-    assert (found["renamed.jsonl"].state, found["renamed.jsonl"].note) == (State.CONSUMED, "by version 3")
+    assert (found["renamed.jsonl"].state, found["renamed.jsonl"].note) == (State.CONSUMED, "by version 3, as a.jsonl")
     assert found["b.csv"].state is State.NEW
     assert "another than version 3 consumed" in found["b.csv"].note
 
@@ -124,3 +124,14 @@ def test_ten_thousand_files_are_looked_at_one_at_a_time(tmp_path: Path) -> None:
         (tmp_path / f"{number:05}.jsonl").write_text(f"votes {number}\n")
     taken = [Taken(batch.digest, batch.name, "7") for batch in look(str(tmp_path), STILL)[:9_990]]
     assert len(new_batches(look(str(tmp_path), STILL, taken))) == 10
+
+
+def test_a_consumed_batch_that_comes_again_beside_itself_is_a_duplicate(inbox: Path) -> None:
+    taken = [Taken(batch.digest, batch.name, "3") for batch in look(str(inbox), STILL)]
+    shutil.copy(inbox / "a.jsonl", inbox / "later.jsonl")
+    found = {batch.name: batch for batch in look(str(inbox), STILL, taken)}
+    assert (found["a.jsonl"].state, found["a.jsonl"].note) == (State.CONSUMED, "by version 3")
+    assert (found["later.jsonl"].state, found["later.jsonl"].note) == (
+        State.DUPLICATE,
+        "of a.jsonl, consumed by version 3",
+    )
