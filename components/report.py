@@ -37,7 +37,8 @@ def report(
     from repo.tracking.runs import step_run
 
     with step_run(run_id, "report") as run, tempfile.TemporaryDirectory() as directory:
-        made = build_report(report_inputs(fetch(read_pointer(training.path)), settings_from_json(settings), data))
+        inputs = report_inputs(fetch(read_pointer(training.path)), settings_from_json(settings), data)
+        made = build_report(inputs)
         write_report(made, Path(directory))
         write_text(Path(page.path), made.html)
         pointer = run.publish(Path(directory), "report")
@@ -49,7 +50,13 @@ def report(
             "mean_reliability": sum(values) / len(values),
             "doubtful_labels": float(len(made.doubtful)),
         }
+        if inputs.drift:
+            changed = [row["annotator"] for row in inputs.drift["annotators"] if row["changed"]]
+            figures |= {"annotators_changed": float(len(changed)), "annotators_new": float(len(inputs.drift["new"]))}
+            run.set_tags({"annotators_changed": ", ".join(changed)})
         run.log_metrics(figures)
         metrics.metadata.update(figures_metadata(figures))
+        if inputs.drift and changed:
+            say(f"changed since version {inputs.drift['version']}: {', '.join(changed)}")
         mean = figures["mean_reliability"]
         say(f"{len(values):,} annotators, mean reliability {mean:.3f}; {len(made.doubtful):,} doubtful labels")

@@ -85,10 +85,6 @@ def _votes_alone(
         return estimator.fit(**arrays, prior_state=state)
 
 
-DRIFT_FILE = "drift.json"
-"""In the record of a training that went on from an earlier one: see drift_record."""
-
-
 @dataclass(frozen=True)
 class Past:
     """What must be known of the votes that a training goes through once more.
@@ -174,7 +170,7 @@ def final_estimate(
 
 
 def drift_record(final: Final, state: ReliabilityState | None, past: Past) -> dict[str, Any]:
-    """Return drift.json: who has changed since the earlier version, who is new, who gave no vote."""
+    """Return the content of DRIFT_FILE: who has changed since the earlier version, who is new, who gave no vote."""
     voted = set(final.labels["annotator_id"])
     known = {name for name in state.annotators if not is_former(name)} if state else set()
     return {

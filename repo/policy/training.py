@@ -29,7 +29,6 @@ from repo.policy.loading import (
 from repo.policy.logprobs import ResponseLogps, score_comparisons
 from repo.policy.losses import PreferenceLoss, loss_record, make_loss
 from repo.policy.reliabilities import (
-    DRIFT_FILE,
     Past,
     drift_record,
     final_estimate,
@@ -37,6 +36,7 @@ from repo.policy.reliabilities import (
     make_estimator,
 )
 from repo.policy.trainer import Metrics, Trainer
+from repo.reliability.drift import DRIFT_FILE
 from repo.reliability.online.estimators import Estimator
 from repo.reliability.state import ReliabilityState, load_state
 from repo.settings import PolicySettings, Settings

@@ -22,6 +22,9 @@ from repo.reliability.state import ReliabilityState
 
 Array = NDArray[Any]
 
+DRIFT_FILE = "drift.json"
+"""In the record of a training that went on from an earlier one."""
+
 _EDGES = np.linspace(-16, 16, 257)
 """Opinions of the others on a vote, log-odds."""
 _NODES = (np.arange(1024) + 0.5) / 1024

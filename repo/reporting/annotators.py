@@ -3,8 +3,9 @@
 Every claim is held against the intervals: an estimate alone is no reason to name anybody.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +16,8 @@ END_ROWS, MIDDLE_ROWS = 20, 400
 """Annotators shown at either end of a long table, and at most in between."""
 LEANING_ROWS = 20
 """Annotators named in the section on who prefers the first answer."""
+DRIFT_ROWS, MOST_NAMED = 20, 30
+"""Annotators shown as they were and are, and names of those who are new or gone."""
 WIDE = 0.3
 """An interval wider than this (about 20 certain labels) says only roughly how reliable somebody is."""
 
@@ -85,6 +88,14 @@ def leaning(summaries: list[AnnotatorSummary]) -> Leaning:
     found = [s for s in summaries if s.first_preference_interval and _leaves_out_zero(s.first_preference_interval)]
     found.sort(key=lambda s: (-abs(s.first_preference or 0.0), s.annotator_id))
     return Leaning(found[:LEANING_ROWS], len(found))
+
+
+def changes(drift: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    """Return the rows of drift.json to show: everybody who has changed, then those nearest to it."""
+    rows = drift["annotators"] if drift else []
+    changed = [row for row in rows if row["changed"]]
+    others = [row for row in rows if not row["changed"]]
+    return [*changed, *others[: max(0, DRIFT_ROWS - len(changed))]]
 
 
 def true_error(rows: list[Row]) -> float | None:

@@ -11,11 +11,14 @@ import pandas as pd
 from repo.annotations.schema import VIRTUAL_ANNOTATOR
 from repo.annotations.simulation import is_simulated
 from repo.files import read_json, read_jsonl, write_json, write_jsonl, write_text
+from repo.reliability.drift import DRIFT_FILE
 from repo.reporting.annotators import (
     END_ROWS,
     MIDDLE_ROWS,
+    MOST_NAMED,
     WIDE,
     Row,
+    changes,
     extremes,
     leaning,
     standing,
@@ -76,6 +79,7 @@ class ReportInputs:
         true_reliability: annotator id → probability of a right label; None unless the data is simulated.
         doubtful: most doubtful labels shown on the page (the file lists all of them).
         classes: names of the classes that 'a' and 'b' stand for, where labels are not choices between two responses.
+        drift: content of drift.json, after a retraining.
     """
 
     title: str
@@ -87,6 +91,7 @@ class ReportInputs:
     true_reliability: dict[str, float] | None
     doubtful: int
     classes: tuple[str, str] | None = None
+    drift: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ def report_inputs(training: Path, settings: Settings, data: str) -> ReportInputs
         data: where the annotations came from; 'simulated' ones have known reliabilities.
     """
     simulated = is_simulated(data)
+    drift = training / DRIFT_FILE
     return ReportInputs(
         title="Simulated annotations" if simulated else f"Annotations from {public_name(data)}",
         model_name=settings.policy.base,
@@ -116,6 +122,7 @@ def report_inputs(training: Path, settings: Settings, data: str) -> ReportInputs
         history=list(read_jsonl(training / "history.jsonl")),
         true_reliability=dict(settings.simulation.reliabilities) if simulated else None,
         doubtful=settings.evaluation.doubtful,
+        drift=read_json(drift) if drift.exists() else None,
     )
 
 
@@ -174,6 +181,9 @@ def _page(inputs: ReportInputs, summaries: list[AnnotatorSummary], doubtful: lis
         any_initial=any(row.mostly_initial for row in rows),
         by_population=sum(row.mostly_population for row in rows),
         leaning=leaning(summaries) if found["coins"] == 2 else None,
+        drift=inputs.drift,
+        drift_rows=changes(inputs.drift),
+        most_named=MOST_NAMED,
         figures=_figures(inputs, summaries),
         curves=training_curves(inputs.history),
         doubtful=doubtful[: inputs.doubtful],

@@ -137,3 +137,45 @@ def test_importing_the_package_loads_neither_torch_nor_mlflow():
         "assert not {'torch', 'mlflow', 'great_expectations', 'kfp', 'datasets'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_retraining_says_who_has_changed_who_is_new_and_who_is_gone(simulated):
+    rows = [
+        drift_row("hasty-1", before=0.8, now=0.2, odds=5.3, changed=True, beyond=0.41),
+        *(drift_row(f"careful-{i}") for i in range(1, 41)),
+    ]
+    drift = {"version": "7", "least_odds": 1000.0, "annotators": rows, "new": ["<b>new</b>"], "gone": ["old"]}
+    html = build_report(replace(simulated, drift=drift)).html
+    text = text_of(html[html.index('id="drift"') : html.index('id="doubtful"')])
+    assert "1 annotator has another reliability than before: hasty-1." in text
+    assert "20 more annotators" not in text
+    assert "21 more annotators without a change" in text
+    assert "New annotators: &lt;b&gt;new&lt;/b&gt;" in text
+    assert "Without a vote this time: old." in text
+    assert text.index("hasty-1 changed") < text.index("careful-1")
+
+
+def test_a_retraining_in_which_nobody_changed_says_so(simulated):
+    drift = {"version": "7", "least_odds": 1000.0, "annotators": [drift_row("ann")], "new": [], "gone": []}
+    text = text_of(build_report(replace(simulated, drift=drift)).html)
+    assert (
+        "Changes since version 7 Nobody’s reliability has changed: nobody’s new votes are 1,000 times likelier" in text
+    )
+
+
+def test_a_training_on_its_own_has_no_section_on_changes(report):
+    assert 'id="drift"' not in report.html
+
+
+def drift_row(name, before=0.9, now=0.9, odds=-1.2, changed=False, beyond=0.0):
+    return {
+        "annotator": name,
+        "votes": 30.0,
+        "before": before,
+        "before_interval": [before - 0.02, before + 0.02],
+        "now": now,
+        "now_interval": [now - 0.05, now + 0.05],
+        "odds": odds,
+        "changed": changed,
+        "beyond": beyond,
+    }
