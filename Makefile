@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FUZZ_SECONDS := 600
 
-.PHONY: help setup demo test test-runs test-seams test-stores fuzz-reading lint bench-reliability bench-scale bench-reading yaml yaml-check lock clean
+.PHONY: help setup demo test test-runs test-seams test-stores fuzz-reading lint bench-reliability bench-scale bench-reading bench-retraining yaml yaml-check lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ bench-scale: $(READY)  ## Measure memory and time of large inputs against their 
 
 bench-reading: $(READY)  ## Measure reading a million rows beside the datasets library alone (about ten minutes; needs 4 GB)
 	$(BIN)/python -m benchmarks.reading.run
+
+bench-retraining: $(READY)  ## Measure passes over an inbox: the look, who has changed, warm against cold start (about ten minutes)
+	$(BIN)/python -m benchmarks.retraining.run
 
 # An extra of pyproject beside the lock (bench: the peers; fuzz; stores) lives in an environment of its own that sees
 # everything in $(VENV) and may shadow nothing of it: peers are measured with the locked numpy and pandas, and torch is
