@@ -42,10 +42,12 @@ def validate_batches(
     with step_run(run_id, "validate_batches") as run, tempfile.TemporaryDirectory() as directory:
         chosen = settings_from_json(settings)
         champion, found = batches_of(fetch(read_pointer(batches.path)))
-        judged = list(judge_again(inbox, found, chosen))
+        judged = []
+        for one in judge_again(inbox, found, chosen):
+            if one.good:
+                one.good.annotations.to_parquet(Path(directory, f"{one.batch.digest}.parquet"), index=False)
+            judged.append(one.without_annotations())
         good = [(one.batch, one.good) for one in judged if one.good]
-        for batch, result in good:
-            result.annotations.to_parquet(Path(directory, f"{batch.digest}.parquet"), index=False)
         save_judged([one.batch for one in judged], champion, chosen, Path(directory))
         html = render_batches(judged)
         write_text(Path(directory, "batches.html"), html)

@@ -23,6 +23,12 @@ class Judged:
     batch: Batch
     result: ValidationResult | None
 
+    def without_annotations(self) -> "Judged":
+        """Return it without the annotations, which may be large."""
+        if self.result is None:
+            return self
+        return replace(self, result=replace(self.result, annotations=self.result.annotations.head(0)))
+
     @property
     def good(self) -> ValidationResult | None:
         """What validation found of a batch that can be used; None of any other."""
