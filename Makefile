@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FUZZ_SECONDS := 600
 
-.PHONY: help setup demo test test-runs test-seams test-stores fuzz-reading lint bench-reliability bench-scale bench-reading bench-retraining yaml yaml-check lock clean
+.PHONY: help setup demo demo-retraining test test-runs test-seams test-stores fuzz-reading lint bench-reliability bench-scale bench-reading bench-retraining yaml yaml-check lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ $(READY): requirements.lock pyproject.toml
 
 demo: $(READY)  ## Simulate noisy annotations, train, report, evaluate and promote (one to three minutes)
 	$(BIN)/repo-pipeline demo
+
+demo-retraining: $(READY)  ## Simulate two weeks of nightly retraining, and write a page on them (under 12 minutes on two cores)
+	$(BIN)/repo-pipeline fortnight
 
 test: $(READY)  ## Run the test suite (under 8 minutes on two cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

@@ -96,6 +96,56 @@ def demo(store: Path | None, overrides: tuple[str, ...], verbose: bool) -> None:
     _run("simulated", None, (*own, *overrides), store, verbose)
 
 
+@main.command()
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="New or empty directory for the page and the inbox; default: one in the store's directory.",
+)
+@click.option("--nights", type=click.IntRange(min=1), default=14, show_default=True, help="How many.")
+@store_option
+@set_option
+@verbose_option
+def fortnight(output: Path | None, nights: int, store: Path | None, overrides: tuple[str, ...], verbose: bool) -> None:
+    """Retrain night after night on simulated batches whose truth is known: 14 nights in about ten minutes.
+
+    Every day brings a file, as `simulate --batches` writes them, into an inbox that starts empty; every night is one
+    pass of `retrain`. On day 4 an annotator joins, on day 7 one turns adversarial, on day 9 a file comes again, on day
+    10 a broken one comes too, on day 11 none, and on day 12 a slip in the settings makes a candidate that is rejected.
+    Each time a new model line is begun: repo-fortnight, then repo-fortnight-2, and so on.
+
+    \b
+    Examples:
+      repo-pipeline fortnight
+      repo-pipeline fortnight --nights 8 --output week/ --set simulation.seed=1
+    """
+    from pipelines.fortnight import Fortnight, claim_line, fortnight_settings
+    from pipelines.nights_screen import night_line, nights_table, truth_lines
+    from pipelines.output import check_output
+    from pipelines.preflight import check_settings
+    from repo.annotations.nightly import Nightly
+    from repo.tracking.store import DEFAULT_ROOT, choose_store
+
+    settings = fortnight_settings(nights, overrides)
+    chosen = choose_store(store)
+    Nightly(settings.simulation, nights)  # a mistake here is told before a store is made
+    if output:
+        check_output(output, ())
+    check_settings(settings)
+    chosen.check()
+    chosen.open_experiment(settings.registry.experiment)
+    with chosen.opened():
+        settings = claim_line(settings, overrides)
+    scratch = (store or DEFAULT_ROOT).absolute()
+    line = settings.registry.model
+    run = Fortnight(settings, nights, output or scratch / "fortnights" / line)
+    click.echo(f"{nights} nights of retraining of {line}; everything is kept in {chosen.name}")
+    run.run(chosen, scratch, verbose, lambda night: click.echo(night_line(night)))
+    click.echo("\n".join(["", *nights_table(run.nights), "", *truth_lines(run.errors()), f"page: {run.page}"]))
+
+
 data_option = click.option(
     "--data", required=True, help="File, glob, directory, URI or hf:// id; several separated by commas."
 )

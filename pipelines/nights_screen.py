@@ -2,7 +2,7 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipelines.summary import aligned, printable, shortened
 from repo.reporting.nights import TAKEN, Estimate, Night, kept_out
@@ -32,6 +32,28 @@ def nights_table(nights: Sequence[Night]) -> list[str]:
     ]
     why = list(_why(nights))
     return [*aligned(head, rows), *([""] if why else []), *why]
+
+
+def night_line(night: Night) -> str:
+    """Return what a night came to, in a line, for when it is over."""
+    parts = [
+        f"version {shortened(night.version)}, accuracy {_estimate(night.candidate_accuracy)}" if night.version else "",
+        *(f"{shortened(batch.name)} {batch.state}" for batch in night.batches if batch.state != TAKEN),
+        _changes(night),
+    ]
+    said = "; ".join(part for part in parts if part)
+    return f"{shortened(night.day)}  {night.seconds:4.0f} s  {night.outcome}" + (f": {said}" if said else "")
+
+
+def truth_lines(errors: Mapping[str, float]) -> list[str]:
+    """Return how far the latest estimates are from the truth, annotator → error."""
+    if not errors:
+        return []
+    worst = max(errors, key=lambda annotator: errors[annotator])
+    mean = sum(errors.values()) / len(errors)
+    return [
+        f"reliabilities in the end: mean absolute error {mean:.3f}, largest {errors[worst]:.3f} ({shortened(worst)})"
+    ]
 
 
 def _estimate(found: Estimate | None) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.inbox import describe
+from pipelines.nights import judged_batches
 from pipelines.summary import shortened, summarise
 from repo.files import read_json
 from repo.inbox.look import State
@@ -24,14 +25,11 @@ def describe_look(found: "Look") -> str:
 
 def describe_pass(finished: "LocalRun", inbox: str, settings: Settings, store: Path | None) -> str:
     """Return how a pass ended: what became of the batches, then what `run` says, with who has changed."""
-    from repo.tracking.passes import batches_of
     from repo.tracking.runs import artifact_of, steps_of
 
     folder = finished.log.parent.parent / "reports" / finished.log.stem
     names = [step.name for step in steps_of(finished.run_id)]
-    judged = next((name for name in ("validate_batches", "look") if name in names), "")
-    path = {"validate_batches": "batches/batches.json", "look": "look/batches.json"}[judged]
-    _, batches = batches_of(artifact_of(finished.run_id, judged, path, folder).parent)
+    _, batches = judged_batches(finished.run_id, folder)
     lines = ["", describe(batches, hidden=(State.CONSUMED,))]
     if "gate" not in names:
         return "\n".join([*lines, "nothing was trained: the reasons stand above", f"log: {finished.log}"])

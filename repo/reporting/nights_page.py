@@ -12,12 +12,13 @@ PANELS = 24
 """Annotators drawn; of more, those whose reliability changed and both ends."""
 
 
-def render_nights(nights: Sequence[Night], truth: Truth | None = None) -> str:
+def render_nights(nights: Sequence[Night], truth: Truth | None = None, remarks: Sequence[str] = ()) -> str:
     """Return the page: what happened in words, day by day, the champion's accuracy, every annotator's reliability.
 
     Args:
         nights: one or more, in their order.
         truth: the true reliabilities, where they are known, for every night and perhaps for nights to come.
+        remarks: what a reader should know of how the nights were run.
     """
     if truth:
         truth = {annotator: values[: len(nights)] for annotator, values in truth.items()}
@@ -32,6 +33,7 @@ def render_nights(nights: Sequence[Night], truth: Truth | None = None) -> str:
         changes=found,
         verdicts=[_verdict(change, nights) for change in found],
         truth=truth,
+        remarks=remarks,
         out=out,
         tiles=_tiles(nights, len(out)),
         figures=[figure for figure in (accuracy_figure(nights), batches_figure(nights)) if figure],

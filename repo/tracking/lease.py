@@ -22,11 +22,11 @@ from datetime import UTC, datetime, timedelta
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import BAD_REQUEST, RESOURCE_ALREADY_EXISTS, ErrorCode
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, ErrorCode
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from repo.errors import UserError
-from repo.tracking.registry import Tag, registered_model
+from repo.tracking.registry import Tag, make_line, registered_model
 
 SECONDS = 900
 """How long a lease lasts, unless it is renewed."""
@@ -121,13 +121,8 @@ def release(model_name: str, owner: str) -> None:
 
 
 def _ensure_model(client: MlflowClient, model_name: str) -> None:
-    if registered_model(client, model_name) is not None:
-        return
-    try:
-        client.create_registered_model(model_name, description="Made by a retraining pass, before its first version.")
-    except MlflowException as error:  # another pass was faster
-        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
-            raise
+    if registered_model(client, model_name) is None:
+        make_line(model_name, "Made by a retraining pass, before its first version.")
 
 
 def _claim(client: MlflowClient, model_name: str, owner: str, seconds: int, settle: float) -> _Lease | None:

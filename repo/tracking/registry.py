@@ -11,7 +11,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from repo.errors import UserError
 from repo.tracking.handover import Pointer
@@ -348,6 +348,17 @@ def registered_model(client: MlflowClient, model_name: str) -> RegisteredModel |
         if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
             raise
         return None
+
+
+def make_line(model_name: str, description: str) -> bool:
+    """Make a registered model without versions; False where there is one of that name, made by whomever."""
+    try:
+        MlflowClient().create_registered_model(model_name, description=description)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+            raise
+        return False
+    return True
 
 
 def _aliases(client: MlflowClient, model_name: str) -> dict[str, str]:
