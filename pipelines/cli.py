@@ -126,6 +126,7 @@ def fortnight(output: Path | None, nights: int, store: Path | None, overrides: t
     from pipelines.output import check_output
     from pipelines.preflight import check_settings
     from repo.annotations.nightly import Nightly
+    from repo.reporting.text import count
     from repo.tracking.store import DEFAULT_ROOT, choose_store
 
     settings = fortnight_settings(nights, overrides)
@@ -141,7 +142,7 @@ def fortnight(output: Path | None, nights: int, store: Path | None, overrides: t
     scratch = (store or DEFAULT_ROOT).absolute()
     line = settings.registry.model
     run = Fortnight(settings, nights, output or scratch / "fortnights" / line)
-    click.echo(f"{nights} nights of retraining of {line}; everything is kept in {chosen.name}")
+    click.echo(f"{count(nights, 'night')} of retraining of {line}; everything is kept in {chosen.name}")
     run.run(chosen, scratch, verbose, lambda night: click.echo(night_line(night)))
     click.echo("\n".join(["", *nights_table(run.nights), "", *truth_lines(run.errors()), f"page: {run.page}"]))
 

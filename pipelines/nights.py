@@ -96,7 +96,7 @@ def _night(day: str, done: _Pass, line: str, seconds: float, earlier: Sequence[N
     from mlflow import MlflowClient
 
     if done.failed and not done.finished("look"):
-        return Night(day, "failed", seconds, reasons=done.failed)
+        return Night(day, "failed", seconds, reasons=done.failed)  # not even the champion is known
     champion, judged = judged_batches(done.run_id, done.folder)
     trained = done.finished("gate") and not done.failed
     batches = _told(judged, _names(line, champion), earlier, trained)

@@ -16,7 +16,20 @@ from repo.errors import UserError
 from repo.settings import Settings, from_parameters, load_settings, to_parameters
 from repo.tracking.store import Store
 
-COMMANDS = ("demo", "inspect", "inbox", "run", "reliability", "models", "ui", "settings", "simulate", "compile")
+COMMANDS = (
+    "demo",
+    "fortnight",
+    "retrain",
+    "inspect",
+    "inbox",
+    "run",
+    "reliability",
+    "models",
+    "ui",
+    "settings",
+    "simulate",
+    "compile",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
