@@ -152,10 +152,10 @@ class Fortnight:
         return replace(night, reasons=[_SLIP, *night.reasons]) if slip else night
 
     def _remarks(self) -> list[str]:
-        bound = self._settings.gate.min_gain_over_champion
+        bound = f"{self._settings.gate.min_gain_over_champion:g}".replace("-", "−")
         remarks = [
             f"The gate asks that a candidate be no worse than the champion: of the gain in accuracy, the interval’s "
-            f"lower end must reach {bound:g}. A candidate that is merely as good has learnt one more day’s votes."
+            f"lower end must reach {bound}. A candidate that is merely as good has learnt one more day’s votes."
         ]
         return [*remarks, _SLIP_REMARK] if len(self.nights) >= SLIP_ON else remarks
 

@@ -122,7 +122,7 @@ def _night(day: str, done: _Pass, line: str, seconds: float, earlier: Sequence[N
         champion=version if promoted else champion,
         candidate_accuracy=_accuracy(evaluation, "candidate"),
         champion_accuracy=_accuracy(evaluation, "champion"),
-        reasons=verdict["reasons"],
+        reasons=() if promoted else verdict["reasons"],
         drift=_changed(drift) if drift else (),
         newcomers=_newcomers(drift["new"] if drift else sorted(reliabilities), earlier),
         reliabilities=reliabilities,

@@ -53,7 +53,7 @@ class Night:
         champion: the champion's version after the night, '' where there is none.
         candidate_accuracy: measured on the same comparisons as champion_accuracy; None where there is no candidate.
         champion_accuracy: of the champion that the candidate met; None where it met none.
-        reasons: the gate's, or why the night failed.
+        reasons: why the candidate was rejected, or the night failed.
         drift: annotators whose reliability was found changed.
         newcomers: annotators seen for the first time.
         reliabilities: annotator → reliability as the night's training left it.

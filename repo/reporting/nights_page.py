@@ -67,12 +67,14 @@ def _outcomes(nights: Sequence[Night]) -> list[str]:
 
 def _tiles(nights: Sequence[Night], out: int) -> list[tuple[str, str]]:
     measured = [night.champions_accuracy for night in nights if night.champions_accuracy]
-    taken = sum(batch.state == TAKEN for night in nights for batch in night.batches)
+    # What a rejected candidate was trained on takes part in the next night once more.
+    taken = len({batch.name for night in nights for batch in night.batches if batch.state == TAKEN})
+    learnt = sum(night.annotations for night in nights if night.outcome == "promoted")
     return [
         (f"{len(nights):,}", "night" if len(nights) == 1 else "nights"),
         (f"{taken:,}", "batches trained on"),
         (f"{out:,}", "batches kept out"),
-        (f"{sum(night.annotations for night in nights):,}", "annotations taken"),
+        (f"{learnt:,}", "annotations learnt"),
         (nights[-1].champion or "none", "champion’s version"),
         (f"{measured[-1].value:.3f}" if measured else "–", "its accuracy, last measured"),
         (_time(sum(night.seconds for night in nights)), "spent"),

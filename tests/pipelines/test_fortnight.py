@@ -40,7 +40,7 @@ def test_the_page_has_the_truth_and_says_what_the_gate_asks(three_nights: Finish
     assert [path.name for path in sorted((folder / "inbox").iterdir())] == [f"day-0{day}.jsonl" for day in (1, 2, 3)]
     page = (folder / "fortnight.html").read_text()
     assert "the true reliabilities are known" in page
-    assert "lower end must reach -1" in page
+    assert "lower end must reach −1" in page
     assert "a slip" not in page
 
 

@@ -115,7 +115,6 @@ def test_the_first_night_promotes_and_everybody_is_new(steps: Steps) -> None:
         version="2",
         champion="2",
         candidate_accuracy=Estimate(0.8, 0.7, 0.9),
-        reasons=["because"],
         newcomers=["ann"],
         reliabilities={"ann": Estimate(0.9, 0.8, 0.95)},
     )
@@ -131,6 +130,7 @@ def test_a_rejected_candidate_leaves_the_champion_and_tells_who_changed(steps: S
     assert night.champion_accuracy == Estimate(0.75, 0.7, 0.9)
     assert [(found.annotator, found.before.value, found.after.value) for found in night.drift] == [("ann", 0.9, 0.2)]
     assert night.newcomers == ["cleo"]
+    assert night.reasons == ["because"]
 
 
 def test_a_copy_of_what_was_consumed_is_a_duplicate_and_told_once(store, champion: str) -> None:
