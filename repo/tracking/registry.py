@@ -168,6 +168,8 @@ def promote_version(model_name: str, version: str, expected_champion: str | None
     if _aliased(client, model_name, CHAMPION) != version:
         check_line(model_name, tags.get(Tag.SIMULATED) == "true")
         tags = _switch_champion(client, model_name, version, tags, expected_champion)
+    if Tag.PROMOTED_FROM in tags and Tag.PROMOTED_AT not in tags:
+        client.set_model_version_tag(model_name, version, Tag.PROMOTED_AT, _now())
     if tags.get(Tag.PROMOTED_FROM):
         client.set_registered_model_alias(model_name, PREVIOUS_CHAMPION, tags[Tag.PROMOTED_FROM])
     if _aliased(client, model_name, CHALLENGER) == version:
@@ -177,7 +179,7 @@ def promote_version(model_name: str, version: str, expected_champion: str | None
 def _switch_champion(
     client: MlflowClient, model_name: str, version: str, tags: Mapping[str, str], expected: str | None
 ) -> dict[str, str]:
-    """Move the alias if the champion is the expected one; return the version's tags, with what it replaced.
+    """Move the alias if the champion is the expected one; return the version's tags, with what it replaced, undated.
 
     Reading the champion comes last before the writes, so that as little time as possible passes in between.
     """
@@ -188,32 +190,36 @@ def _switch_champion(
             f"but the champion is now {_named(current)}",
             "run the pipeline again, so that it is compared with the present champion",
         )
-    tags = {**tags, Tag.PROMOTED_FROM: current or "", Tag.PROMOTED_AT: _now()}
-    for key in (Tag.PROMOTED_FROM, Tag.PROMOTED_AT):
-        client.set_model_version_tag(model_name, version, key, tags[key])
+    client.set_model_version_tag(model_name, version, Tag.PROMOTED_FROM, current or "")
     _freeze_exam(client, model_name, tags)
-    # Interrupted before this, the old champion serves on with its own rollback target; after it, the same call
-    # finds by the tag what the rollback target is.
+    # Interrupted before this, the old champion serves on with its own rollback target, and the version still waits:
+    # it is not dated. After it, the same call finds by the tag what the rollback target is.
     client.set_registered_model_alias(model_name, CHAMPION, version)
-    return tags
+    undated = {key: value for key, value in tags.items() if key != Tag.PROMOTED_AT}
+    return {**undated, Tag.PROMOTED_FROM: current or ""}
+
+
+def unfinished_promotion(model_name: str) -> ModelInfo | None:
+    """Return what an interrupted run left undone: a promotion cut short, or a version that passed and waits for it."""
+    infos = list_models(model_name)
+    current = _champion_of(infos)
+    # The last thing that a promotion takes away is the alias challenger.
+    if current and current.verdict == "promote" and CHALLENGER in current.aliases:
+        return current
+    return next((info for info in infos if _waits(info, current)), None)
 
 
 def finish_promotion(model_name: str) -> str | None:
-    """Finish what an interrupted run left undone: a promotion cut short, or a version that passed and was not promoted.
+    """Finish what an interrupted run left undone.
 
     Returns:
         The version that is champion by this, or None where nothing was left undone.
     """
-    infos = list_models(model_name)
-    current = _champion_of(infos)
-    if current and current.promoted_at and CHALLENGER in current.aliases:  # the last thing a promotion takes away
-        promote_version(model_name, current.version, None)
-        return current.version
-    passed = next((info for info in infos if _waits(info, current)), None)
-    if passed:
-        promote_version(model_name, passed.version, passed.compared_with or None)
-        return passed.version
-    return None
+    left = unfinished_promotion(model_name)
+    if left is None:
+        return None
+    promote_version(model_name, left.version, left.compared_with or None)
+    return left.version
 
 
 def promote_by_hand(model_name: str, version: str | None) -> str:

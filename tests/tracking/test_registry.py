@@ -1,6 +1,7 @@
 import json
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial, partialmethod
 
 import pytest
 from mlflow import MlflowClient
@@ -36,6 +37,13 @@ TAGS = version_tags(
     compared_with="",
 )
 NAME = "repo-policy"
+WRITES = (
+    "set_model_version_tag",
+    "set_registered_model_tag",
+    "set_registered_model_alias",
+    "delete_registered_model_alias",
+)
+"""All that a promotion may call."""
 
 
 @pytest.fixture
@@ -215,9 +223,8 @@ def test_a_promotion_cut_short_anywhere_is_finished_by_the_same_call(pointer, mo
     zeroth, first = register_version(pointer(), NAME, TAGS), register_version(pointer(), NAME, TAGS)
     promote_version(NAME, zeroth, None)
     promote_version(NAME, first, zeroth)
-    writes = ["set_model_version_tag", "set_registered_model_tag", "set_registered_model_alias"]
     champions = [first]
-    for name in (*writes, "delete_registered_model_alias"):
+    for name in WRITES:
         for before in (0, 1):
             version = register_version(pointer(), NAME, TAGS)
             with monkeypatch.context() as cut:
@@ -253,6 +260,23 @@ def test_a_promotion_cut_after_the_switch_is_repaired_by_the_next_run(pointer, m
     assert aliases() == {"champion": second, "challenger": second}
     assert finish_promotion(NAME) == second
     assert aliases() == {"champion": second, "previous-champion": first}
+
+
+@pytest.mark.parametrize("writes_done", range(6))
+def test_a_promotion_killed_after_any_of_its_writes_is_finished_by_the_next_run(pointer, monkeypatch, writes_done):
+    first = register_version(pointer(), NAME, TAGS)
+    promote_version(NAME, first, None)
+    second = register_version(pointer(), NAME, {**TAGS, Tag.COMPARED_WITH: first})
+    with monkeypatch.context() as killed:
+        write = cut_after(lambda one, *arguments: one(*arguments), writes_done)
+        for name in WRITES:
+            killed.setattr(MlflowClient, name, partialmethod(partial(write, getattr(MlflowClient, name))))
+        with pytest.raises(KeyboardInterrupt):
+            promote_version(NAME, second, first)
+    assert finish_promotion(NAME) == second
+    assert aliases() == {"champion": second, "previous-champion": first}
+    assert champion(NAME).promoted_at
+    assert finish_promotion(NAME) is None
 
 
 def test_a_version_compared_with_another_champion_or_older_than_it_does_not_wait(pointer):
