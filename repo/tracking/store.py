@@ -273,15 +273,31 @@ _ANOTHER_SERVER = "start that server, correct or unset MLFLOW_TRACKING_URI, or n
 @contextmanager
 def _opened(store: Store | Server, remedy: str) -> Iterator[None]:
     """Nobody waits minutes for a list: unlike a run, a look-up does not outlast a server's restart."""
-    os.environ.update({**_HURRY, **store.environment()})
+    os.environ.update(store.environment())
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        yield
+        with _in_a_hurry():
+            yield
     except (MlflowException, SQLAlchemyError) as error:
         problem = without_secrets(str(error).splitlines()[0], store.tracking_uri)
         raise UserError(f"{store.name}: {problem}", remedy) from error
+
+
+@contextmanager
+def _in_a_hurry() -> Iterator[None]:
+    """Let MLflow give up soon; afterwards it, and the steps that are started then, have the user's patience again."""
+    earlier = {name: os.environ.get(name) for name in _HURRY}
+    os.environ.update(_HURRY)
+    try:
+        yield
+    finally:
+        for name, value in earlier.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _ensure_experiment(tracking_uri: str, experiment: str, remedy: str, artifact_location: str | None = None) -> str:

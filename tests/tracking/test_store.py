@@ -227,3 +227,15 @@ def test_a_store_whose_making_was_killed_is_made_by_the_next_command(tmp_path):
         process.wait()
         Store(root).open_experiment("repo")
         assert sorted(path.name for path in root.iterdir()) == ["artifacts", "locks", "mlflow.db"]
+
+
+def test_a_look_up_is_in_a_hurry_and_what_comes_after_it_is_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    for name, value in Store(tmp_path).environment().items():
+        monkeypatch.setenv(name, value)
+    with Store(tmp_path).opened():
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+        assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "10"
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
