@@ -16,7 +16,7 @@ from repo.inbox.look import Batch, State, look, new_batches
 from repo.settings import Settings
 from repo.tracking.handover import Pointer, fetch
 from repo.tracking.ledger import consumed, own_batches
-from repo.tracking.policies import check_continues, earlier_of
+from repo.tracking.policies import check_champion, check_continues, earlier_of
 from repo.tracking.registry import ModelInfo, champion, finish_promotion, list_models
 from repo.tracking.runs import take_lease
 from repo.tracking.step_run import StepRun
@@ -62,10 +62,14 @@ def look_into(inbox: str, settings: Settings) -> Look:
     """Look for what is worth a pass. Cheap: only bytes are read.
 
     Raises:
-        UserError: the inbox cannot be listed, a file in it not be read, or what the champion has consumed not be told.
+        UserError: the inbox cannot be listed, a file in it not be read, or what the champion has consumed not be told;
+            or there was a champion once and is none now, or it cannot be compared with.
     """
     name = settings.registry.model
     current = champion(name)
+    if current is None:
+        _check_never_promoted(name)
+    check_champion(name)
     batches = batches_in(inbox, settings)
     new = new_batches(batches)
     version = current.version if current else ""
@@ -80,6 +84,18 @@ def look_into(inbox: str, settings: Settings) -> Look:
     if current:
         check_continues(current, settings)
     return Look(version, batches, True, f"{_count(new)} to train on")
+
+
+def _check_never_promoted(model_name: str) -> None:
+    """Tell a line whose champion was taken away from one that is new: on the former every vote would count anew."""
+    promoted = next((info for info in list_models(model_name) if info.promoted_at), None)
+    if promoted:
+        raise UserError(
+            f"{model_name} has no champion, though version {promoted.version} was promoted at {promoted.promoted_at}: "
+            f"the alias champion, or the version that had it, was deleted by hand",
+            f"set the alias champion in MLflow on the version to go on from (what it has consumed stays consumed), for "
+            f"example {promoted.version}; or start a new line of models with registry.model",
+        )
 
 
 def look_holding_the_line(parent_run_id: str, inbox: str, settings: Settings, say: Callable[[str], None]) -> Look:
