@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.stopping import StoppedError
-from repo.errors import UserError
+from repo.errors import MAKE_ROOM, UserError, no_room
 from repo.uris import public_name
 
 if TYPE_CHECKING:
@@ -36,11 +36,16 @@ class _Commands(click.Group):
         except UserError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(1)
-        except StoppedError as stopped:
-            sys.exit(128 + stopped.number)
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(0)
+        except OSError as error:
+            if not no_room(error):
+                raise
+            click.echo(f"error: {UserError(str(error), MAKE_ROOM)}", err=True)
+            sys.exit(1)
+        except StoppedError as stopped:
+            sys.exit(128 + stopped.number)
 
     def list_commands(self, context: click.Context) -> list[str]:
         """Return the commands in the order a new user needs them."""

@@ -1,6 +1,20 @@
 """The one kind of error a user may cause; it says what is wrong, where, and what to do about it."""
 
+import errno
+import os
+
 from repo.uris import public_name
+
+MAKE_ROOM = "make room where the store and temporary files lie, then run the same command again"
+_FULL = (
+    *(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)),
+    "database or disk is full",  # sqlite
+)
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether an error, of whatever library, says that a disk is full or that a file may not get so large."""
+    return any(words in str(error) for words in _FULL)
 
 
 class UserError(ValueError):

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from repo.console import user_errors
-from repo.errors import UserError
+from repo.errors import MAKE_ROOM, UserError, no_room
 from repo.lifeline import end_with_the_command
 from repo.tracking.handover import location
 from repo.tracking.lease import SECONDS, Claim, release, renew, take
@@ -34,7 +34,7 @@ HOLDER = "repo.holder"
 ERROR = "repo.error"
 """Tag of a failed run: what went wrong."""
 LEASE = "repo.lease"
-"""Tag of a parent run: the model line whose lease it holds."""
+"""Tag of a parent run: the model line whose lease it has asked for."""
 REMEDY = "repo.remedy"
 """Tag of a failed run: what the user can do, where that is known."""
 
@@ -132,18 +132,21 @@ def step_run(parent_run_id: str, name: str) -> Iterator[StepRun]:
             run.set_tags({ERROR: error.problem, REMEDY: error.remedy})
             raise
         except Exception as error:
-            run.set_tags({ERROR: public_name(f"{type(error).__name__}: {error}")})
+            remedy = {REMEDY: MAKE_ROOM} if no_room(error) else {}
+            run.set_tags({ERROR: public_name(f"{type(error).__name__}: {error}"), **remedy})
             raise
         finally:
             run.log_metrics({"seconds": time.monotonic() - started})
 
 
 def take_lease(parent_run_id: str, model_name: str) -> Claim:
-    """Take a model line's lease for a pass; every later step of it renews the lease, and its end gives it back."""
-    claim = take(model_name, parent_run_id)
-    if claim.held:
-        StepRun(parent_run_id).set_tags({LEASE: model_name})
-    return claim
+    """Take a model line's lease for a pass; every later step of it renews the lease, and its end gives it back.
+
+    Where it is not to be had, no further step may run in the pass.
+    """
+    # Tagged first: killed while it takes the lease, the pass gives it back all the same when it is closed.
+    StepRun(parent_run_id).set_tags({LEASE: model_name})
+    return take(model_name, parent_run_id)
 
 
 @contextmanager
@@ -220,10 +223,13 @@ def _close(parent: Run, status: str) -> None:
         if child.info.status == "RUNNING" and child.info.run_id != os.environ.get("MLFLOW_RUN_ID"):
             StepRun(child.info.run_id).set_tags({ERROR: "the step's process ended without a word", REMEDY: _GO_ON})
             client.set_terminated(child.info.run_id, "KILLED" if ended == "KILLED" else "FAILED")
-    client.set_terminated(parent.info.run_id, ended)
-    line = parent.data.tags.get(LEASE)
-    if line:
-        release(line, parent.info.run_id)
+    try:
+        # Before the run's end: killed in between, the run is still found and closed once more.
+        line = parent.data.tags.get(LEASE)
+        if line:
+            release(line, parent.info.run_id)
+    finally:
+        client.set_terminated(parent.info.run_id, ended)
 
 
 _GO_ON = "run the same command again: a training goes on from its last checkpoint (killed for memory? see dmesg)"

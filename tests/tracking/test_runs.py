@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -9,7 +10,18 @@ from mlflow import MlflowClient
 
 from repo.console import user_errors
 from repo.errors import UserError
-from repo.tracking.runs import ERROR, REMEDY, close_parent, open_parent, step_run, steps_of
+from repo.tracking.registry import Tag
+from repo.tracking.runs import (
+    ERROR,
+    HOLDER_VARIABLE,
+    REMEDY,
+    close_abandoned,
+    close_parent,
+    open_parent,
+    step_run,
+    steps_of,
+    take_lease,
+)
 
 
 def run_of(run_id: str) -> mlflow.entities.Run:
@@ -184,3 +196,26 @@ def test_a_run_named_for_the_whole_pipeline_is_its_parent(store, monkeypatch):
         pass
     assert parent == mine != run.run_id
     assert run_of(run.run_id).data.tags["mlflow.parentRunId"] == mine
+
+
+def test_a_pass_killed_while_it_takes_the_lease_gives_it_back_when_it_is_closed(store, monkeypatch):
+    """The lease is written, and the pass has not heard yet that it holds it."""
+    monkeypatch.setenv(HOLDER_VARIABLE, "a-command")
+    parent = open_parent("repo", "retraining", "job-1", settings={}, tags={})
+    monkeypatch.setattr("repo.tracking.lease.time.sleep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        take_lease(parent, "repo-policy")
+    assert Tag.LEASE in MlflowClient().get_registered_model("repo-policy").tags
+    assert close_abandoned("a-command") == 1
+    assert Tag.LEASE not in MlflowClient().get_registered_model("repo-policy").tags
+    assert run_of(parent).info.status == "KILLED"
+
+
+def test_a_full_disk_is_told_with_a_remedy(store, parent):
+    with pytest.raises(OSError, match="No space"), step_run(parent, "train") as run:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.safetensors")
+    assert run_of(run.run_id).data.tags[REMEDY].startswith("make room")
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
