@@ -58,8 +58,8 @@ def run_training(data: str, settings: Settings, store: Store | Server, scratch: 
         UserError: the store cannot be used, or a step failed; the message is the step's own.
         StoppedError: a signal ended the command, and with it every step; the runs are closed.
     """
-    with _at_work(settings, store, scratch) as holder:
-        return _run_alone("training", data, settings, store, holder, scratch, verbose)
+    with _at_work(settings, store, scratch):
+        return _run_alone("training", data, settings, store, scratch, verbose)
 
 
 def run_retraining(
@@ -78,20 +78,24 @@ def run_retraining(
     """
     from pipelines.preflight import check_settings
 
-    with _at_work(settings, store, scratch) as holder:
+    with _at_work(settings, store, scratch):
         from repo.tracking.passes import look_into
+        from repo.tracking.registry import unfinished_promotion
 
         with store.opened():
             found = look_into(inbox, settings)
-        if not found.train:
+            undone = unfinished_promotion(settings.registry.model)
+        if not found.train and undone is None:
             return found, None
         check_settings(settings)
-        return found, _run_alone("retraining", inbox, settings, store, holder, scratch, verbose)
+        return found, _run_alone("retraining", inbox, settings, store, scratch, verbose)
 
 
 @contextlib.contextmanager
-def _at_work(settings: Settings, store: Store | Server, scratch: Path) -> Iterator[str]:
-    """Be the only command at work on the model line; yield the name of that right."""
+def _at_work(settings: Settings, store: Store | Server, scratch: Path) -> Iterator[None]:
+    """Be the only command at work on the model line, and close the runs of one that was killed at it."""
+    from repo.tracking.runs import close_abandoned
+
     store.open_experiment(settings.registry.experiment)
     os.environ.update(store.environment())
     # The steps' output is read as UTF-8, whatever the terminal can show.
@@ -104,23 +108,24 @@ def _at_work(settings: Settings, store: Store | Server, scratch: Path) -> Iterat
     ):
         checkpoints = scratch / "checkpoints" / line
         os.environ |= {COMMAND: str(os.getpid()), "REPO_RUN_HOLDER": holder, "REPO_CHECKPOINTS": str(checkpoints)}
+        with store.opened():
+            abandoned = close_abandoned(holder)
+        if abandoned:
+            print(f"runs of a command that was killed, closed now: {abandoned}")
         started = time.time()
-        yield holder
+        yield
         _remove_checkpoints(checkpoints, started)
 
 
 def _run_alone(
-    pipeline: str, source: str, settings: Settings, store: Store | Server, holder: str, scratch: Path, verbose: bool
+    pipeline: str, source: str, settings: Settings, store: Store | Server, scratch: Path, verbose: bool
 ) -> LocalRun:
     from repo.annotations.simulation import is_simulated
     from repo.tracking.exams import frozen_exam
     from repo.tracking.policies import check_champion
     from repo.tracking.registry import check_line
-    from repo.tracking.runs import close_abandoned, close_if_running
+    from repo.tracking.runs import close_if_running
 
-    abandoned = close_abandoned(holder)
-    if abandoned:
-        print(f"runs of a command that was killed, closed now: {abandoned}")
     check_line(settings.registry.model, is_simulated(source))
     check_champion(settings.registry.model)
     if settings.evaluation.exam == "frozen":
