@@ -1,6 +1,7 @@
 """The command line as a user calls it, and one whole pipeline run that several tests look at."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from interruptions import Command, champion_weights, leftovers, write_votes
 from pipeline_runs import SMALL, Finished, Run, options
+from retraining_line import Line, in_order, names_of
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +54,31 @@ def undisturbed(data: Path) -> str:
     assert not leftovers(store, command)
     assert not list((store / "checkpoints").glob("*/*"))
     return champion_weights(store)
+
+
+@pytest.fixture(scope="session")
+def batches(repo_pipeline: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("simulated") / "batches"
+    settings = ("simulation.comparisons=120", "simulation.prompts=40")
+    done = repo_pipeline("simulate", "--batches", "3", "--output", folder, *options(settings))
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(batches: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Line, Path]:
+    """A line whose first batch made a champion, and where its state after that is kept."""
+    line = Line(tmp_path_factory.mktemp("line"))
+    shutil.copytree(batches, line.root / "batches")
+    line.receive(1)
+    line.retrain().finish()
+    in_order(line, names_of(1), versions=1)
+    return line, line.kept_as("first")
+
+
+@pytest.fixture
+def line(trained: tuple[Line, Path]) -> Line:
+    """The line as it was after its first batch, and a second batch that has come."""
+    line, kept = trained
+    line.restored_from(kept).receive(2)
+    return line

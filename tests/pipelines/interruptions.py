@@ -32,23 +32,25 @@ def write_votes(path: Path) -> Path:
 
 @dataclass
 class Command:
-    """`repo-pipeline run` at work, in a process and with temporary files of its own."""
+    """`repo-pipeline run`, or another command on data, at work in a process and with temporary files of its own."""
 
     data: Path
     store: Path | None
     settings: tuple[str, ...] = SETTINGS
+    verb: tuple[str, str] = ("run", "--data")
     environment: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
     output: Path = field(init=False)
     temporary: Path = field(init=False)
     process: "subprocess.Popen[bytes]" = field(init=False)
 
     def __post_init__(self) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="command-", dir=self.data.parent))
+        folder = self.folder or Path(tempfile.mkdtemp(prefix="command-", dir=self.data.parent))
         self.output, self.temporary = folder / "output.txt", folder / "tmp"
-        self.temporary.mkdir()
+        self.temporary.mkdir(exist_ok=True)
         kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
         store = [] if self.store is None else ["--store", str(self.store)]
-        arguments = ["run", "--data", str(self.data), *store, *options(self.settings)]
+        arguments = [*self.verb, str(self.data), *store, *options(self.settings)]
         with self.output.open("wb") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pipelines.cli", *arguments],
@@ -105,7 +107,10 @@ def client_of(store: Path) -> MlflowClient:
 
 
 def running(store: Path) -> list[str]:
-    client = client_of(store)
+    return running_at(client_of(store))
+
+
+def running_at(client: MlflowClient) -> list[str]:
     everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = client.search_runs(everywhere, max_results=1000)
     return [run.info.run_name for run in runs if run.info.status == "RUNNING"]
