@@ -179,3 +179,8 @@ def drift_row(name, before=0.9, now=0.9, odds=-1.2, changed=False, beyond=0.0):
         "changed": changed,
         "beyond": beyond,
     }
+
+
+def test_where_everybody_is_pinned_the_report_says_that_nothing_was_estimated():
+    text = text_of(build_report(trained_inputs(simulated_labels(30), pinned=TRUTH)).html)
+    assert "everybody’s reliability was given beforehand, and none was estimated" in text
