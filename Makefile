@@ -29,7 +29,7 @@ demo-retraining: $(READY)  ## Simulate two weeks of nightly retraining, and writ
 test: $(READY)  ## Run the test suite (under 8 minutes on two cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-test-runs: $(READY)  ## Whole runs: model lines, runs that are killed or stopped, own losses, secrets (under 20 minutes)
+test-runs: $(READY)  ## Whole runs: model lines, retraining, runs that are killed or stopped, secrets (about 25 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 test-seams: $(READY)  ## Run the pipeline where its features meet, two by two (under 12 minutes on two cores)
