@@ -55,7 +55,7 @@ bench-scale: $(READY)  ## Measure memory and time of large inputs against their 
 bench-reading: $(READY)  ## Measure reading a million rows beside the datasets library alone (about ten minutes; needs 4 GB)
 	$(BIN)/python -m benchmarks.reading.run
 
-bench-retraining: $(READY)  ## Measure passes over an inbox: the look, who has changed, warm against cold start (about ten minutes)
+bench-retraining: $(READY)  ## Measure passes over an inbox: the look, who has changed, warm against cold start (about three minutes)
 	$(BIN)/python -m benchmarks.retraining.run
 
 # An extra of pyproject beside the lock (bench: the peers; fuzz; stores) lives in an environment of its own that sees
