@@ -309,6 +309,10 @@ def reliability(
 model_option = click.option("--model", default=None, help="Registered model name; default: registry.model's default.")
 
 
+def _with_model(overrides: tuple[str, ...], model: str | None) -> tuple[str, ...]:
+    return overrides if model is None else (*overrides, f"registry.model={json.dumps(model)}")
+
+
 @main.command()
 @click.option("--inbox", "folder", required=True, metavar="DIR", help="Folder, or URI of one, that batches come into.")
 @config_option
@@ -331,9 +335,7 @@ def inbox(
     from repo.settings import load_settings
     from repo.tracking.store import choose_store
 
-    if model is not None:
-        overrides = (*overrides, f"registry.model={json.dumps(model)}")
-    settings = load_settings(config, overrides)
+    settings = load_settings(config, _with_model(overrides, model))
     chosen = choose_store(store)
     from pipelines.inbox import as_rows, describe
     from pipelines.inbox import look as look_into
@@ -373,9 +375,7 @@ def retrain(
     from repo.settings import load_settings
     from repo.tracking.store import DEFAULT_ROOT, choose_store
 
-    if model is not None:
-        overrides = (*overrides, f"registry.model={json.dumps(model)}")
-    settings = load_settings(config, overrides)
+    settings = load_settings(config, _with_model(overrides, model))
     chosen = choose_store(store)
     files_in(folder)  # a mistake here is told before a store is made
     chosen.check()

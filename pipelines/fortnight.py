@@ -140,15 +140,15 @@ class Fortnight:
 
         slip = day == SLIP_ON
         settings = with_slip(self._settings, self.nightly) if slip else self._settings
-        name, line = f"day-{day:02}", settings.registry.model
+        name = f"day-{day:02}"
         started = time.monotonic()
         with contextlib.nullcontext() if verbose else contextlib.redirect_stdout(io.StringIO()):
             found, finished = run_retraining(str(self._inbox), settings, store, scratch, verbose)
         seconds = time.monotonic() - started
         with store.opened():
             if finished is None:
-                return night_without_a_run(name, found, line, seconds, self.nights)
-            night = night_of(name, finished.run_id, line, seconds, self.nights)
+                return night_without_a_run(name, found, seconds, self.nights)
+            night = night_of(name, finished.run_id, seconds, self.nights)
         return replace(night, reasons=[_SLIP, *night.reasons]) if slip else night
 
     def _remarks(self) -> list[str]:

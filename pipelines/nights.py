@@ -13,27 +13,25 @@ if TYPE_CHECKING:
     from repo.tracking.passes import Look
 
 
-def night_without_a_run(day: str, found: "Look", line: str, seconds: float, earlier: Sequence[Night]) -> Night:
+def night_without_a_run(day: str, found: "Look", seconds: float, earlier: Sequence[Night]) -> Night:
     """Return a night on which nothing new was found.
 
     Args: as for night_of; `found` is what was found.
     """
-    batches = _told(found.batches, _names(line, found.champion), earlier)
-    return Night(day, "nothing new", seconds, batches, champion=found.champion)
+    return Night(day, "nothing new", seconds, _told(found.batches, earlier), champion=found.champion)
 
 
-def night_of(day: str, run_id: str, line: str, seconds: float, earlier: Sequence[Night]) -> Night:
+def night_of(day: str, run_id: str, seconds: float, earlier: Sequence[Night]) -> Night:
     """Return the night whose pass this was, from what its steps published.
 
     Args:
         day: what the night is called.
         run_id: the pass's parent MLflow run; it has ended.
-        line: registered model.
         seconds: how long the night took.
         earlier: the nights before; what they told of a batch or a newcomer is not told again.
     """
     with tempfile.TemporaryDirectory() as folder:
-        return _night(day, _Pass(run_id, Path(folder)), line, seconds, earlier)
+        return _night(day, _Pass(run_id, Path(folder)), seconds, earlier)
 
 
 def judged_batches(run_id: str, folder: Path) -> tuple[str, list[Batch]]:
@@ -92,14 +90,14 @@ class _Pass:
         return content
 
 
-def _night(day: str, done: _Pass, line: str, seconds: float, earlier: Sequence[Night]) -> Night:
+def _night(day: str, done: _Pass, seconds: float, earlier: Sequence[Night]) -> Night:
     from mlflow import MlflowClient
 
     if done.failed and not done.finished("look"):
         return Night(day, "failed", seconds, reasons=done.failed)  # not even the champion is known
     champion, judged = judged_batches(done.run_id, done.folder)
     trained = done.finished("gate") and not done.failed
-    batches = _told(judged, _names(line, champion), earlier, trained)
+    batches = _told(judged, earlier, trained)
     if done.failed:
         return Night(day, "failed", seconds, batches, champion=champion, reasons=done.failed)
     if not trained:
@@ -129,29 +127,17 @@ def _night(day: str, done: _Pass, line: str, seconds: float, earlier: Sequence[N
     )
 
 
-def _names(line: str, champion: str) -> dict[str, str]:
-    """Return digest → name of the batches that the champion has consumed."""
-    from repo.tracking.ledger import ledger_of
-
-    return {taken.digest: taken.name for taken in ledger_of(line, champion).batches} if champion else {}
-
-
-def _told(
-    batches: Iterable[Batch], consumed: Mapping[str, str], earlier: Sequence[Night], trained: bool = False
-) -> list[NightBatch]:
+def _told(batches: Iterable[Batch], earlier: Sequence[Night], trained: bool = False) -> list[NightBatch]:
     """Return the batches that a night tells of: those trained on, and others unless an earlier night told the same.
 
-    What was consumed on an earlier night is no news; its copy under another name is a duplicate.
+    What was consumed on an earlier night is no news.
     """
     known = {(batch.name, batch.state) for night in earlier for batch in night.batches}
-    told = []
-    for batch in batches:
-        if batch.state is State.NEW:
-            told.append(NightBatch(batch.name, TAKEN if trained else str(batch.state), batch.note))
-        elif batch.state is not State.CONSUMED:
-            told.append(NightBatch(batch.name, str(batch.state), batch.note))
-        elif consumed[batch.digest] != batch.name:
-            told.append(NightBatch(batch.name, str(State.DUPLICATE), f"of {consumed[batch.digest]}"))
+    told = [
+        NightBatch(batch.name, TAKEN if trained and batch.state is State.NEW else str(batch.state), batch.note)
+        for batch in batches
+        if batch.state is not State.CONSUMED
+    ]
     return [batch for batch in told if batch.state == TAKEN or (batch.name, batch.state) not in known]
 
 

@@ -67,10 +67,8 @@ def look_into(inbox: str, settings: Settings) -> Look:
     """
     name = settings.registry.model
     current = champion(name)
-    if current is None:
-        _check_never_promoted(name)
-    check_champion(name)
     batches = batches_in(inbox, settings)
+    check_champion(name)
     new = new_batches(batches)
     version = current.version if current else ""
     if not new:
@@ -86,8 +84,17 @@ def look_into(inbox: str, settings: Settings) -> Look:
     return Look(version, batches, True, f"{_count(new)} to train on")
 
 
-def _check_never_promoted(model_name: str) -> None:
-    """Tell a line whose champion was taken away from one that is new: on the former every vote would count anew."""
+def _check_can_begin(model_name: str) -> None:
+    """Tell a line that is new from one whose champion was taken away, on which every vote would count anew, and from
+    another project's.
+    """
+    foreign = next((info for info in list_models(model_name) if not info.digest), None)
+    if foreign:
+        raise UserError(
+            f"{model_name}: version {foreign.version} of this registered model has no tag model_digest: it was "
+            "registered by hand, or by another project",
+            "start a line of your own with registry.model",
+        )
     promoted = next((info for info in list_models(model_name) if info.promoted_at), None)
     if promoted:
         raise UserError(
@@ -127,6 +134,8 @@ def batches_in(inbox: str, settings: Settings) -> list[Batch]:
     """
     name = settings.registry.model
     current = champion(name)
+    if current is None:
+        _check_can_begin(name)
     return _as_judged(look(inbox, settings.inbox, consumed(name)), settings, current.version if current else "")
 
 

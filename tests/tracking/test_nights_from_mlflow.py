@@ -12,7 +12,6 @@ from repo.inbox.look import Batch, State
 from repo.reporting.nights import Estimate, Night, NightBatch
 from repo.settings import Settings
 from repo.tracking.handover import Pointer
-from repo.tracking.ledger import Ledger, ledger_tags, save_ledger
 from repo.tracking.passes import Look, save_judged
 from repo.tracking.registry import register_version
 from repo.tracking.runs import open_parent, step_run
@@ -20,8 +19,8 @@ from repo.tracking.runs import open_parent, step_run
 LINE = "line"
 
 
-def batch(name: str, state: State = State.NEW, note: str = "", content: str = "") -> Batch:
-    return Batch(name, "", content or f"digest of {name}", state, note)
+def batch(name: str, state: State = State.NEW, note: str = "") -> Batch:
+    return Batch(name, "", f"digest of {name}", state, note)
 
 
 class Steps:
@@ -83,17 +82,12 @@ def steps(parent: str, tmp_path: Path) -> Steps:
 
 @pytest.fixture
 def champion(store, tmp_path: Path) -> str:
-    """Version 1, which has consumed monday.jsonl on an earlier night."""
-    parent = open_parent("repo", "retraining", "job-0", settings={}, tags={})
-    directory = tmp_path / "consumed"
-    directory.mkdir()
-    save_ledger(Ledger(), [batch("monday.jsonl")], directory)
-    with step_run(parent, "merge") as run:
-        ledger = run.publish(directory, "ledger")
+    """Version 1."""
     client = MlflowClient()
+    parent = open_parent("repo", "retraining", "job-0", settings={}, tags={})
     model = client.create_logged_model(client.get_run(parent).info.experiment_id, name="policy", source_run_id=parent)
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-    return register_version(Pointer(f"models:/{model.model_id}", "0" * 64), LINE, ledger_tags(ledger))
+    return register_version(Pointer(f"models:/{model.model_id}", "0" * 64), LINE, {})
 
 
 def drift(changed: bool = False, new: tuple[str, ...] = ()) -> dict[str, object]:
@@ -105,7 +99,7 @@ def test_the_first_night_promotes_and_everybody_is_new(steps: Steps) -> None:
     steps.look(batch("a.jsonl"))
     steps.judge(batch("a.jsonl"), batch("b.jsonl", State.QUARANTINED, "cut off"))
     steps.train_and_gate("promote")
-    night = night_of("one", steps.parent, LINE, 3.0, [])
+    night = night_of("one", steps.parent, 3.0, [])
     assert night == Night(
         "one",
         "promoted",
@@ -124,7 +118,7 @@ def test_a_rejected_candidate_leaves_the_champion_and_tells_who_changed(steps: S
     steps.look(batch("a.jsonl"), champion=champion)
     steps.judge(batch("a.jsonl"), batch("monday.jsonl", State.CONSUMED), champion=champion)
     steps.train_and_gate("reject", drift=drift(changed=True, new=("ben", "cleo")))
-    night = night_of("two", steps.parent, LINE, 3.0, [Night("one", "promoted", 1.0, newcomers=["ben"])])
+    night = night_of("two", steps.parent, 3.0, [Night("one", "promoted", 1.0, newcomers=["ben"])])
     assert (night.outcome, night.version, night.champion) == ("rejected", "2", "1")
     assert night.batches == [NightBatch("a.jsonl", "consumed")]
     assert night.champion_accuracy == Estimate(0.75, 0.7, 0.9)
@@ -134,12 +128,12 @@ def test_a_rejected_candidate_leaves_the_champion_and_tells_who_changed(steps: S
 
 
 def test_a_copy_of_what_was_consumed_is_a_duplicate_and_told_once(store, champion: str) -> None:
-    copy = batch("again.jsonl", State.CONSUMED, "by version 1", content="digest of monday.jsonl")
+    copy = batch("again.jsonl", State.DUPLICATE, "of monday.jsonl, consumed by version 1")
     found = Look(champion, [copy, batch("monday.jsonl", State.CONSUMED)], False, "nothing new")
-    first = night_without_a_run("one", found, LINE, 1.0, [])
-    told = [NightBatch("again.jsonl", "duplicate", "of monday.jsonl")]
+    first = night_without_a_run("one", found, 1.0, [])
+    told = [NightBatch("again.jsonl", "duplicate", "of monday.jsonl, consumed by version 1")]
     assert first == Night("one", "nothing new", 1.0, told, champion=champion)
-    assert night_without_a_run("two", found, LINE, 1.0, [first]).batches == []
+    assert night_without_a_run("two", found, 1.0, [first]).batches == []
 
 
 def test_where_a_merge_leaves_nothing_its_words_stand(steps: Steps, tmp_path: Path) -> None:
@@ -147,7 +141,7 @@ def test_where_a_merge_leaves_nothing_its_words_stand(steps: Steps, tmp_path: Pa
     steps.judge(batch("a.jsonl"))
     steps.judge(batch("a.jsonl", State.NOTHING_NEW, "counts already"), step="merge")
     assert [found.state for found in judged_batches(steps.parent, tmp_path)[1]] == [State.NOTHING_NEW]
-    night = night_of("one", steps.parent, LINE, 3.0, [])
+    night = night_of("one", steps.parent, 3.0, [])
     assert (night.outcome, night.batches) == ("nothing new", [NightBatch("a.jsonl", "nothing new", "counts already")])
 
 
@@ -167,6 +161,6 @@ def test_a_failed_night_says_which_step_and_why(steps: Steps, failed: str) -> No
         steps.publish("train", "training", training={})
     with pytest.raises(OSError, match="no space"), step_run(steps.parent, failed):
         raise OSError("no space left")
-    night = night_of("one", steps.parent, LINE, 3.0, [])
+    night = night_of("one", steps.parent, 3.0, [])
     assert (night.outcome, night.reasons) == ("failed", [f"step {failed} failed: OSError: no space left"])
     assert list(night.batches) == ([NightBatch("a.jsonl", "new")] if before("look") else [])

@@ -21,7 +21,7 @@ def look(store, tmp_path):
 
 def version(**tags):
     client = MlflowClient()
-    return client.create_model_version(NAME, "file:///somewhere", tags=tags).version
+    return client.create_model_version(NAME, "file:///somewhere", tags={"model_digest": "d" * 64, **tags}).version
 
 
 @pytest.mark.parametrize("deleted", ["alias", "version"])
@@ -43,8 +43,16 @@ def test_a_line_whose_champion_was_deleted_by_hand_is_not_begun_anew(look, delet
 def test_a_champion_of_another_project_is_told_as_such(look):
     client = MlflowClient()
     client.create_registered_model(NAME)
-    client.set_registered_model_alias(NAME, "champion", version())
+    client.set_registered_model_alias(NAME, "champion", version(model_digest=""))
     with pytest.raises(UserError, match="it was registered by hand") as caught:
+        look()
+    assert "registry.model" in caught.value.remedy
+
+
+def test_another_project_s_model_without_a_champion_is_left_alone(look):
+    MlflowClient().create_registered_model(NAME)
+    version(model_digest="")
+    with pytest.raises(UserError, match="or by another project") as caught:
         look()
     assert "registry.model" in caught.value.remedy
 
