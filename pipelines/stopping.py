@@ -9,8 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from repo.files import text_digest
+
+if TYPE_CHECKING:
+    import psutil
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GRACE = 3.0
@@ -58,13 +62,29 @@ def end_children() -> None:
     """End every process that this one started, and those that they started: gently first."""
     import psutil
 
-    children = psutil.Process().children(recursive=True)
+    children = _stopped_children()
     for child in children:
         with suppress(psutil.NoSuchProcess):
             child.terminate()
-    for child in psutil.wait_procs(children, timeout=_GRACE)[1]:
+            child.resume()
+    stubborn = psutil.wait_procs(children, timeout=_GRACE)[1]
+    for child in stubborn:
         with suppress(psutil.NoSuchProcess):
             child.kill()
+    psutil.wait_procs(stubborn, timeout=_GRACE)
+
+
+def _stopped_children() -> "list[psutil.Process]":
+    """Return all descendants, none of them running: one that runs could start another that nobody would find."""
+    import psutil
+
+    stopped: list[psutil.Process] = []
+    while new := [child for child in psutil.Process().children(recursive=True) if child not in stopped]:
+        for child in new:
+            with suppress(psutil.NoSuchProcess):
+                child.suspend()
+        stopped += new
+    return stopped
 
 
 @contextmanager
