@@ -8,6 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.models.commands import models
+from pipelines.options import (
+    config_option,
+    data_option,
+    json_option,
+    model_option,
+    set_option,
+    store_option,
+    verbose_option,
+    with_model,
+)
 from pipelines.stopping import StoppedError
 from repo.errors import MAKE_ROOM, UserError, no_room
 from repo.uris import public_name
@@ -50,22 +61,6 @@ class _Commands(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         """Return the commands in the order a new user needs them."""
         return list(self.commands)
-
-
-store_option = click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="Directory of the embedded MLflow store; default .repo, or the server in MLFLOW_TRACKING_URI.",
-)
-config_option = click.option(
-    "--config", type=click.Path(path_type=Path), default=None, help="YAML file with settings; see `settings`."
-)
-set_option = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting; may be repeated."
-)
-verbose_option = click.option("--verbose", is_flag=True, help="Show everything the steps print.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -150,11 +145,6 @@ def fortnight(output: Path | None, nights: int, store: Path | None, overrides: t
     click.echo(f"{count(nights, 'night')} of retraining of {line}; everything is kept in {chosen.name}")
     run.run(chosen, scratch, verbose, lambda night: click.echo(night_line(night)))
     click.echo("\n".join(["", *nights_table(run.nights), "", *truth_lines(run.errors()), f"page: {run.page}"]))
-
-
-data_option = click.option(
-    "--data", required=True, help="File, glob, directory, URI or hf:// id; several separated by commas."
-)
 
 
 @main.command()
@@ -306,13 +296,6 @@ def reliability(
     click.echo(describe(outcome, output))
 
 
-model_option = click.option("--model", default=None, help="Registered model name; default: registry.model's default.")
-
-
-def _with_model(overrides: tuple[str, ...], model: str | None) -> tuple[str, ...]:
-    return overrides if model is None else (*overrides, f"registry.model={json.dumps(model)}")
-
-
 @main.command()
 @click.option("--inbox", "folder", required=True, metavar="DIR", help="Folder, or URI of one, that batches come into.")
 @config_option
@@ -335,7 +318,7 @@ def inbox(
     from repo.settings import load_settings
     from repo.tracking.store import choose_store
 
-    settings = load_settings(config, _with_model(overrides, model))
+    settings = load_settings(config, with_model(overrides, model))
     chosen = choose_store(store)
     from pipelines.inbox import as_rows, describe
     from pipelines.inbox import look as look_into
@@ -375,7 +358,7 @@ def retrain(
     from repo.settings import load_settings
     from repo.tracking.store import DEFAULT_ROOT, choose_store
 
-    settings = load_settings(config, _with_model(overrides, model))
+    settings = load_settings(config, with_model(overrides, model))
     chosen = choose_store(store)
     files_in(folder)  # a mistake here is told before a store is made
     chosen.check()
@@ -394,71 +377,7 @@ def retrain(
     click.echo(summary)
 
 
-@main.group(invoke_without_command=True)
-@store_option
-@model_option
-@json_option
-@click.pass_context
-def models(context: click.Context, store: Path | None, model: str | None, as_json: bool) -> None:
-    """List registered versions: alias, loss, accuracy, annotators, mean reliability, verdict.
-
-    \b
-    Examples:
-      repo-pipeline models
-      repo-pipeline models --json | jq '.[] | select(.verdict == "promote")'
-      repo-pipeline models promote 3
-    """
-    if context.invoked_subcommand:
-        return
-    from repo.tracking.store import choose_store
-
-    name = _model_name(model)
-    chosen = choose_store(store)
-    if not chosen.exists:
-        click.echo("[]" if as_json else "no models yet: `repo-pipeline demo` or `repo-pipeline run` makes one")
-        return
-    from dataclasses import asdict
-
-    from pipelines.summary import models_table
-    from repo.tracking.registry import list_models, model_names
-
-    with chosen.opened():
-        infos = list_models(name)
-        others = [] if infos else model_names()
-    click.echo(json.dumps([asdict(info) for info in infos], indent=2) if as_json else models_table(name, infos, others))
-
-
-@models.command("promote")
-@click.argument("version", required=False)
-@store_option
-@model_option
-def models_promote(version: str | None, store: Path | None, model: str | None) -> None:
-    """Promote a version that passed the gate and was not promoted, because its run was interrupted.
-
-    VERSION is by default the newest such version. It must have been compared with the present champion.
-
-    \b
-    Examples:
-      repo-pipeline models promote
-      repo-pipeline models promote 3 --model repo-policy
-    """
-    from repo.tracking.store import choose_store
-
-    name = _model_name(model)
-    chosen = choose_store(store)
-    if not chosen.exists:
-        raise UserError("no models yet", "`repo-pipeline demo` or `repo-pipeline run` makes one")
-    from repo.tracking.registry import promote_by_hand
-
-    with chosen.opened():
-        promoted = promote_by_hand(name, version)
-    click.echo(f"{name} version {promoted} is champion")
-
-
-def _model_name(model: str | None) -> str:
-    from repo.settings import build_settings
-
-    return build_settings({"registry": {"model": model}} if model is not None else {}, "--model").registry.model
+main.add_command(models)
 
 
 @main.command()
