@@ -56,7 +56,8 @@ def open_run(
     from repo.settings import PIPELINE_PARAMETERS, from_parameters, leaves
     from repo.tracking.exams import frozen_exam
     from repo.tracking.policies import check_champion
-    from repo.tracking.registry import check_line, finish_promotion
+    from repo.tracking.promotion import finish_promotion
+    from repo.tracking.registry import check_line
     from repo.tracking.runs import open_parent
     from repo.uris import public_name
 
@@ -70,7 +71,7 @@ def open_run(
         parameters = {key: str(value) for key, value in leaves(resolved)}
         parameters["data"] = public_name(data)
         run_id = open_parent(experiment, name or pipeline_run, pipeline_run, parameters, {})
-        finished = finish_promotion(resolved.registry.model) if finish else None
+        finished = finish_promotion(resolved.registry.model, run_id) if finish else None
         if finished:
             say(f"{resolved.registry.model} version {finished} had passed; its promotion is finished now")
     Path(settings).write_text(resolved.model_dump_json(), encoding="utf-8")

@@ -5,7 +5,7 @@ from components.step import step
 
 @step()
 def promote(run_id: str, settings: str, version: str, champion: str) -> None:
-    """Promote; the old champion becomes previous-champion.
+    """Promote, or leave it to a person with gate.approval=manual; the old champion becomes previous-champion.
 
     Args:
         run_id: parent MLflow run.
@@ -15,10 +15,9 @@ def promote(run_id: str, settings: str, version: str, champion: str) -> None:
     """
     from repo.console import say
     from repo.settings import settings_from_json
-    from repo.tracking.registry import promote_version
+    from repo.tracking.promotion import promote_candidate
     from repo.tracking.runs import step_run
 
     with step_run(run_id, "promote"):
         name = settings_from_json(settings).registry.model
-        promote_version(name, version, champion or None)
-        say(f"{name} version {version} is champion" + (f", version {champion} previous-champion" if champion else ""))
+        say(promote_candidate(name, version, champion or None, run_id))

@@ -39,7 +39,8 @@ def register(
         metadata = registered_metadata(pointer)
         figures = read_json(fetch(read_pointer(evaluation.path)) / "evaluation.json")
         decided = read_json(fetch(read_pointer(verdict.path)) / "verdict.json")
-        name = settings_from_json(settings).registry.model
+        chosen = settings_from_json(settings)
+        name = chosen.registry.model
         accuracy = figures["policies"]["candidate"][figures["target"]]["accuracy"]["value"]
         tags = version_tags(
             loss=metadata["loss"],
@@ -54,6 +55,7 @@ def register(
             exam=Pointer(**figures["exam"]),
             simulated=is_simulated(data),
             compared_with=figures["champion"],
+            manual=chosen.gate.approval == "manual",
         )
         if "ledger_uri" in metadata:
             tags |= ledger_tags(Pointer(metadata["ledger_uri"], metadata["ledger_digest"]))

@@ -80,7 +80,7 @@ def run_retraining(
 
     with _at_work(settings, store, scratch):
         from repo.tracking.passes import look_into
-        from repo.tracking.registry import unfinished_promotion
+        from repo.tracking.promotion import unfinished_promotion
 
         with store.opened():
             found = look_into(inbox, settings)

@@ -1,4 +1,4 @@
-"""What the command line prints when a run has ended, and its table of models."""
+"""What the command line prints when a run has ended."""
 
 import shlex
 import textwrap
@@ -13,7 +13,6 @@ from repo.settings import RegistrySettings, Settings
 
 if TYPE_CHECKING:
     from pipelines.local import LocalRun
-    from repo.tracking.registry import ModelInfo
 
 _MOST_ANNOTATORS = 20
 _MOST_ID_CHARACTERS = 40
@@ -46,6 +45,7 @@ def summarise(finished: "LocalRun", data: str, settings: Settings, store: Path |
             one_line(evaluation),
             f"verdict: {verdict['decision']}",
             *(f"  - {reason}" for reason in verdict["reasons"]),
+            *_standing(model, finished.run_id, option),
             "",
             f"report: {report}",
             f"runs and models: repo-pipeline ui{option}    repo-pipeline models{named}",
@@ -54,33 +54,17 @@ def summarise(finished: "LocalRun", data: str, settings: Settings, store: Path |
     )
 
 
-def models_table(name: str, infos: Sequence["ModelInfo"], others: Sequence[str]) -> str:
-    """Return the registered versions as a table.
+def _standing(model: str, run_id: str, option: str) -> list[str]:
+    """Say what became of the version, and what a person can do about it."""
+    from repo.tracking.promotion import approval_command
+    from repo.tracking.registry import WAITING, list_models
 
-    Args:
-        name: registered model.
-        infos: its versions.
-        others: registered models of the same store; a retraining pass makes its own before the first version.
-    """
-    if not infos:
-        others = [other for other in others if other != name]
-        elsewhere = f"; other models here: {', '.join(others)} (--model NAME)" if others else ""
-        return f"no version of {name} yet: `repo-pipeline run` makes one{elsewhere}"
-    rows = [
-        (
-            info.version,
-            ", ".join(info.aliases),
-            info.loss,
-            _number(info.accuracy),
-            str(info.annotators or ""),
-            _number(info.mean_reliability),
-            info.verdict,
-            info.created,
-        )
-        for info in infos
-    ]
-    head = ("version", "alias", "loss", "accuracy", "annotators", "mean reliability", "verdict", "registered")
-    return "\n".join([name, *aligned(head, rows)])
+    info = next((info for info in list_models(model) if info.run_id == run_id), None)
+    if info is None:
+        return []
+    if info.approval == WAITING:
+        return [f"{model} version {info.version} waits for approval: {approval_command(model, info.version)}{option}"]
+    return [f"{model} version {info.version}" + (f" is {', '.join(info.aliases)}" if info.aliases else "")]
 
 
 def warning_lines(warnings: Sequence[str]) -> list[str]:
@@ -92,16 +76,19 @@ def warning_lines(warnings: Sequence[str]) -> list[str]:
     ]
 
 
-def reliability_lines(reliability: dict[str, Any], truth: dict[str, float]) -> list[str]:
-    """Return estimated reliabilities, beside the true ones if known; only both ends where there are many annotators."""
+def reliability_lines(reliability: dict[str, Any], truth: dict[str, float], everybody: bool = False) -> list[str]:
+    """Return estimated reliabilities, beside the true ones if known; of many annotators only both ends, if not asked
+    for everybody.
+    """
     annotators = reliability["annotators"]
     two = reliability["coins"] == 2
+    judged = any("agreement_with_majority" in row for row in annotators)  # the report adds it
     head = (
         "annotator",
         "reliability",
         f"{100 * reliability['confidence']:g}% interval",
         *(("true",) if truth else ()),
-        "agrees with majority",
+        *(("agrees with majority",) if judged else ()),
         "labels",
         *(("prefers first",) if two else ()),
     )
@@ -111,13 +98,13 @@ def reliability_lines(reliability: dict[str, Any], truth: dict[str, float]) -> l
             f"{row['reliability']:.3f}",
             _interval(row),
             *((_number(truth.get(row["annotator_id"])),) if truth else ()),
-            _number(row["agreement_with_majority"]),
+            *((_number(row["agreement_with_majority"]),) if judged else ()),
             f"{row['annotations']:,}",
             *((signed(row["first_preference"]),) if two else ()),
         )
         for row in annotators
     ]
-    if len(rows) > _MOST_ANNOTATORS:
+    if len(rows) > _MOST_ANNOTATORS and not everybody:
         half = _MOST_ANNOTATORS // 2
         rows = [*rows[:half], (f"… {len(rows) - 2 * half} more …", *[""] * (len(head) - 1)), *rows[-half:]]
     population = _population_lines(reliability["population"]) if len(annotators) > 1 else []

@@ -1,12 +1,23 @@
-"""`repo-pipeline models`: what was registered, and which version serves."""
+"""`repo-pipeline models`: what was registered, which version serves, and who decided so."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.options import json_option, model_name, model_option, store_option
 from repo.errors import UserError
+
+if TYPE_CHECKING:
+    from repo.tracking.promotion import Change, Wish
+
+by_option = click.option("--by", default=None, metavar="NAME", help="Who decides; default: MLflow's user, or yours.")
+reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; kept with the version.")
+version_argument = click.argument("version", required=False)
 
 
 @click.group(invoke_without_command=True)
@@ -15,16 +26,38 @@ from repo.errors import UserError
 @json_option
 @click.pass_context
 def models(context: click.Context, store: Path | None, model: str | None, as_json: bool) -> None:
-    """List registered versions: alias, loss, accuracy, annotators, mean reliability, verdict.
+    """List registered versions, look into them, and say which one serves.
+
+    Without a command: `list`. Exit codes of all: 0 done, 1 refused or failed (the reason and what to do on stderr),
+    2 not understood.
 
     \b
     Examples:
       repo-pipeline models
       repo-pipeline models --json | jq '.[] | select(.verdict == "promote")'
-      repo-pipeline models promote 3
+      repo-pipeline models show champion
     """
-    if context.invoked_subcommand:
-        return
+    if not context.invoked_subcommand:
+        _list(store, model, as_json)
+
+
+@models.command("list")
+@store_option
+@model_option
+@json_option
+def models_list(store: Path | None, model: str | None, as_json: bool) -> None:
+    """List registered versions: alias, loss, accuracy, annotators, mean reliability, verdict, and what waits.
+
+    Exit codes: 0, also where there is none; 1 the store cannot be read.
+
+    \b
+    Example:
+      repo-pipeline models list --model repo-demo
+    """
+    _list(store, model, as_json)
+
+
+def _list(store: Path | None, model: str | None, as_json: bool) -> None:
     from repo.tracking.store import choose_store
 
     name = model_name(model)
@@ -32,39 +65,225 @@ def models(context: click.Context, store: Path | None, model: str | None, as_jso
     if not chosen.exists:
         click.echo("[]" if as_json else "no models yet: `repo-pipeline demo` or `repo-pipeline run` makes one")
         return
-    from dataclasses import asdict
-
-    from pipelines.summary import models_table
+    from pipelines.models.screens import models_table
     from repo.tracking.registry import list_models, model_names
 
     with chosen.opened():
         infos = list_models(name)
         others = [] if infos else model_names()
-    click.echo(json.dumps([asdict(info) for info in infos], indent=2) if as_json else models_table(name, infos, others))
+    if as_json:
+        _print_json([asdict(info) for info in infos])
+    else:
+        click.echo(models_table(name, infos, others))
+
+
+@models.command("show")
+@version_argument
+@click.option("--annotators", is_flag=True, help="Every annotator's reliability, not only both ends.")
+@store_option
+@model_option
+@json_option
+def models_show(version: str | None, annotators: bool, store: Path | None, model: str | None, as_json: bool) -> None:
+    """Show what is known of a version: where it comes from, whom it believed, how it was judged, who decided what.
+
+    VERSION is a number or an alias; default: champion, or the newest where there is none. JSON holds all annotators.
+    Exit codes: 0; 1 there is no such version.
+
+    \b
+    Examples:
+      repo-pipeline models show 3 --annotators
+      repo-pipeline models show challenger --json | jq .changed
+    """
+    from pipelines.models.screens import describe_version
+    from repo.tracking.details import details_of
+    from repo.tracking.promotion import known_version
+    from repo.tracking.registry import CHAMPION, list_models, version_called
+
+    name = model_name(model)
+    with _opened(store):
+        infos = list_models(name)
+        if version is None and infos:
+            info = version_called(infos, CHAMPION) or infos[0]
+        else:
+            info = known_version(name, infos, version or CHAMPION)
+        details = details_of(name, info)
+    if as_json:
+        _print_json(details.as_dict())
+    else:
+        click.echo(describe_version(details, annotators))
+
+
+@models.command("compare")
+@click.argument("first")
+@click.argument("second")
+@store_option
+@model_option
+@json_option
+def models_compare(first: str, second: str, store: Path | None, model: str | None, as_json: bool) -> None:
+    """Hold two versions against each other: figures, settings that differ, annotators seen differently.
+
+    FIRST and SECOND are numbers or aliases. An annotator is named where each version's reliability lies outside the
+    other's interval. Exit codes: 0, whether they differ or not; 1 there is no such version.
+
+    \b
+    Examples:
+      repo-pipeline models compare 2 3
+      repo-pipeline models compare champion challenger
+    """
+    from pipelines.models.screens import describe_comparison
+    from repo.tracking.details import compare, details_of
+    from repo.tracking.promotion import known_version
+    from repo.tracking.registry import list_models
+
+    name = model_name(model)
+    with _opened(store):
+        infos = list_models(name)
+        found = compare(*(details_of(name, known_version(name, infos, version)) for version in (first, second)))
+    if as_json:
+        _print_json(found.as_dict())
+    else:
+        click.echo(describe_comparison(found))
 
 
 @models.command("promote")
-@click.argument("version", required=False)
+@version_argument
+@click.option("--approve", is_flag=True, help="Approve of a version that waits for it (gate.approval=manual).")
+@click.option("--force", is_flag=True, help="Also against the gate, or a champion it was not compared with.")
+@by_option
+@reason_option
 @store_option
 @model_option
-def models_promote(version: str | None, store: Path | None, model: str | None) -> None:
-    """Promote a version that passed the gate and was not promoted, because its run was interrupted.
+@json_option
+def models_promote(
+    version: str | None,
+    approve: bool,
+    force: bool,
+    by: str | None,
+    reason: str,
+    store: Path | None,
+    model: str | None,
+    as_json: bool,
+) -> None:
+    """Promote a version that passed the gate and waits: for approval, or because its run was interrupted.
 
-    VERSION is by default the newest such version. It must have been compared with the present champion.
+    VERSION is by default the newest such version. It must have been compared with the present champion. --approve needs
+    --by, and --force a --reason; both are kept with the version and shown ever after. Exit codes: 0 it is champion
+    (also where it was already); 1 refused, and nothing was changed.
 
     \b
     Examples:
       repo-pipeline models promote
-      repo-pipeline models promote 3 --model repo-policy
+      repo-pipeline models promote 3 --approve --by ann
+      repo-pipeline models promote 2 --force --reason "version 3 is rude, see ticket 17"
     """
-    from repo.tracking.store import choose_store
+    from pipelines.models.screens import describe_change
+    from repo.tracking.promotion import promote_by_hand
+
+    if approve and not by:
+        raise UserError("--approve: nobody has signed", "say who approves: --approve --by NAME")
+    if force and not reason:
+        raise UserError("--force: no reason is given", 'say why, for those who will ask: --force --reason "…"')
+    name = model_name(model)
+    with _opened(store):
+        change = promote_by_hand(name, version, _wish(by, reason, approve, force))
+    _print_change(change, as_json, describe_change(change))
+
+
+@models.command("rollback")
+@by_option
+@reason_option
+@store_option
+@model_option
+@json_option
+def models_rollback(by: str | None, reason: str, store: Path | None, model: str | None, as_json: bool) -> None:
+    """Go one step back: the version that the champion took the place of serves again.
+
+    Who and why is kept with the version that leaves. The next rollback goes one step further. Exit codes: 0 done; 1
+    there is nothing to go back to, and nothing was changed.
+
+    \b
+    Example:
+      repo-pipeline models rollback --reason "answers in the wrong language"
+    """
+    from pipelines.models.screens import describe_rollback
+    from repo.tracking.ledger import own_batches
+    from repo.tracking.promotion import roll_back
 
     name = model_name(model)
+    with _opened(store):
+        change = roll_back(name, _wish(by, reason))
+        batches = len(own_batches(name, change.previous))
+    _print_change(change, as_json, describe_rollback(change, batches))
+
+
+@models.command("copy")
+@version_argument
+@click.option("--to", "target", required=True, metavar="MODEL", help="Registered model to copy to; made if missing.")
+@by_option
+@reason_option
+@store_option
+@model_option
+@json_option
+def models_copy(
+    version: str | None,
+    target: str,
+    by: str | None,
+    reason: str,
+    store: Path | None,
+    model: str | None,
+    as_json: bool,
+) -> None:
+    """Copy a version to another registered model, as from staging to production; there it is the challenger.
+
+    VERSION is a number or an alias, by default champion. Its bytes are verified against its digest and stay where they
+    are. Copying again gives the same copy. Exit codes: 0 done; 1 refused, and nothing was changed.
+
+    \b
+    Examples:
+      repo-pipeline models copy --to policy-production
+      repo-pipeline models promote --model policy-production
+    """
+    from pipelines.models.screens import describe_copy
+    from repo.tracking.copying import copy_version
+    from repo.tracking.promotion import known_version
+    from repo.tracking.registry import CHAMPION, list_models
+
+    name, other = model_name(model), model_name(target)
+    with _opened(store):
+        info = known_version(name, list_models(name), version or CHAMPION)
+        copy = copy_version(name, info, other, _wish(by, reason))
+        [made] = [there for there in list_models(other) if there.version == copy]
+    if as_json:
+        _print_json({"model": other, "version": copy, "copied_from": made.copied_from, "digest": made.digest})
+    else:
+        click.echo(describe_copy(other, made))
+
+
+def _wish(by: str | None, reason: str, approve: bool = False, force: bool = False) -> "Wish":
+    from repo.tracking.decisions import checked, who
+    from repo.tracking.promotion import Wish
+
+    said = checked("--reason", reason) if reason else ""
+    return Wish(checked("--by", by) if by is not None else who(), approve, said, force)
+
+
+@contextmanager
+def _opened(store: Path | None) -> Iterator[None]:
+    from repo.tracking.store import choose_store
+
     chosen = choose_store(store)
     if not chosen.exists:
         raise UserError("no models yet", "`repo-pipeline demo` or `repo-pipeline run` makes one")
-    from repo.tracking.registry import promote_by_hand
-
     with chosen.opened():
-        promoted = promote_by_hand(name, version)
-    click.echo(f"{name} version {promoted} is champion")
+        yield
+
+
+def _print_change(change: "Change", as_json: bool, words: str) -> None:
+    if as_json:
+        _print_json(asdict(change))
+    else:
+        click.echo(words)
+
+
+def _print_json(content: Any) -> None:
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False))

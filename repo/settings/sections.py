@@ -299,6 +299,10 @@ class GateSettings(Section):
     min_gain_over_base: float = Field(0.01, description="least gain in accuracy over the base policy")
     min_gain_over_champion: float = Field(0.0, description="least gain in accuracy over the current champion")
     max_calibration_error: float = Field(1.0, ge=0, le=1, description="largest expected calibration error of p")
+    approval: Literal["none", "manual"] = Field(
+        "none",
+        description="manual: what passed waits for a person: `repo-pipeline models promote N --approve --by NAME`",
+    )
 
 
 class RegistrySettings(Section):

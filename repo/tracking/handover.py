@@ -4,6 +4,7 @@ A Kubeflow artifact holds just this pointer, so the bytes are stored once and li
 """
 
 import math
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,6 +88,21 @@ def fetch(pointer: Pointer, destination: Path | None = None) -> Path:
             "restore the artifact, or run the pipeline again to publish it anew",
         )
     return path
+
+
+def verify(pointer: Pointer) -> None:
+    """Check what the pointer names against the digest; what has to be downloaded for that is not kept.
+
+    Raises:
+        UserError: as `fetch`.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        fetch(pointer, None if lies_here(location(pointer.mlflow_uri)) else Path(directory))
+
+
+def lies_here(address: str) -> bool:
+    """Whether what `location` returned is on this machine's disk, where it can be read as it lies."""
+    return "://" not in address or address.startswith("file://")
 
 
 def location(mlflow_uri: str) -> str:

@@ -17,6 +17,8 @@ renews it as ever. A reader whose clock is ahead takes over a living lease, and 
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -30,6 +32,12 @@ from repo.tracking.registry import Tag, make_line, registered_model
 
 SECONDS = 900
 """How long a lease lasts, unless it is renewed."""
+SETTLE = 0.5
+"""Seconds that others are waited for who ask at the same time: more than reading and writing a tag takes."""
+_BRIEF = 60
+"""How long a lease lasts that is taken for moving an alias."""
+_PATIENCE = 20.0
+"""Seconds that whoever wants to move an alias waits for the line: others who do the same are soon done."""
 _LONGEST = 7 * 24 * 3600
 """Seconds that a lease may last: a longer one would block the line for good where its owner died."""
 
@@ -66,14 +74,14 @@ class _Lease(BaseModel, frozen=True, extra="forbid"):
         return self.expires.isoformat(timespec="seconds")
 
 
-def take(model_name: str, owner: str, seconds: int = SECONDS, settle: float = 0.5) -> Claim:
+def take(model_name: str, owner: str, seconds: int = SECONDS, settle: float = SETTLE) -> Claim:
     """Take the lease on a model line where it is free, stale, or the owner's already.
 
     Args:
         model_name: registered model, made where it is missing.
         owner: who asks: the pass's parent MLflow run.
         seconds: how long the lease lasts unless it is renewed.
-        settle: seconds to wait for others who ask at the same time: more than reading and writing a tag takes.
+        settle: seconds to wait for others who ask at the same time; see SETTLE.
 
     Raises:
         UserError: the tag holds something else than a lease.
@@ -90,7 +98,7 @@ def take(model_name: str, owner: str, seconds: int = SECONDS, settle: float = 0.
     return Claim(True, _taken_over(model_name, other) if other else "")
 
 
-def renew(model_name: str, owner: str, settle: float = 0.5) -> None:
+def renew(model_name: str, owner: str, settle: float = SETTLE) -> None:
     """Let the lease last its full time from now on; a stale one too, where nobody has taken it over.
 
     Raises:
@@ -118,6 +126,38 @@ def release(model_name: str, owner: str) -> None:
     held = _read(client, model_name)
     if held and held.owner == owner:
         client.delete_registered_model_tag(model_name, Tag.LEASE)
+
+
+@contextmanager
+def holding(model_name: str, owner: str, settle: float = SETTLE, patience: float = _PATIENCE) -> Iterator[None]:
+    """Hold the line for the length of the body; whoever holds it already goes on holding it afterwards.
+
+    Args:
+        model_name: registered model.
+        owner: who wants to.
+        settle: as for `take`.
+        patience: seconds to wait for another to give it back.
+
+    Raises:
+        UserError: another goes on holding it, or the tag holds something else than a lease.
+    """
+    held = _read(MlflowClient(), model_name)
+    if held and held.owner == owner:
+        renew(model_name, owner, settle)
+        yield
+        return
+    deadline = time.monotonic() + patience
+    while not (claim := take(model_name, owner, _BRIEF, settle)).held:
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"{model_name}: another is at work on this model line: {claim.words}",
+                "give the same command again when that one has ended",
+            )
+        time.sleep(settle)
+    try:
+        yield
+    finally:
+        release(model_name, owner)
 
 
 def _ensure_model(client: MlflowClient, model_name: str) -> None:

@@ -17,7 +17,8 @@ from repo.settings import Settings
 from repo.tracking.handover import Pointer, fetch
 from repo.tracking.ledger import consumed, own_batches
 from repo.tracking.policies import check_champion, check_continues, earlier_of
-from repo.tracking.registry import ModelInfo, champion, finish_promotion, list_models
+from repo.tracking.promotion import approval_command, finish_promotion
+from repo.tracking.registry import WAITING, ModelInfo, champion, list_models
 from repo.tracking.runs import take_lease
 from repo.tracking.step_run import StepRun
 
@@ -75,10 +76,8 @@ def look_into(inbox: str, settings: Settings) -> Look:
         return Look(version, batches, False, "nothing new")
     before = _tried(name, {batch.digest for batch in new}, version, settings)
     if before:
-        words = (
-            f"nothing new: version {before.version} was trained on the same batches with the same settings and rejected"
-        )
-        return Look(version, batches, False, words)
+        words = f"nothing new: version {before.version} was trained on the same batches with the same settings and "
+        return Look(version, batches, False, words + _ended(name, before))
     if current:
         check_continues(current, settings)
     return Look(version, batches, True, f"{_count(new)} to train on")
@@ -120,7 +119,7 @@ def look_holding_the_line(parent_run_id: str, inbox: str, settings: Settings, sa
         return Look(current.version if current else "", [], False, f"another pass is at work: {claim.words}")
     if claim.words:
         say(claim.words)
-    finished = finish_promotion(name)
+    finished = finish_promotion(name, parent_run_id)
     if finished:
         say(f"{name} version {finished} had passed; its promotion is finished now")
     return look_into(inbox, settings)
@@ -265,15 +264,28 @@ def _judged_before(settings: Settings, current: str) -> dict[str, Batch]:
 
 
 def _tried(model_name: str, digests: set[str], current: str, settings: Settings) -> ModelInfo | None:
-    """Return the version that was made of just these batches, from the same champion and settings, and rejected."""
+    """Return the newest version made of just these batches, from the same champion and settings, if it came to nothing
+    so far: a training would only make it again.
+    """
     same = text_digest(settings.model_dump_json())
-    rejected = (
-        info
-        for info in list_models(model_name)
-        if info.verdict == "reject" and info.compared_with == current and info.config_digest == same
+    newest = next(
+        (
+            info
+            for info in list_models(model_name)
+            if info.compared_with == current and info.config_digest == same and _ended(model_name, info)
+        ),
+        None,
     )
-    newest = next(rejected, None)
     return newest if newest and own_batches(model_name, newest.version) == digests else None
+
+
+def _ended(model_name: str, info: ModelInfo) -> str:
+    """Return why a version does not serve, "" where nothing was decided."""
+    if info.approval == WAITING:
+        return f"waits for approval: {approval_command(model_name, info.version)}"
+    if info.decisions and info.decisions[-1].what == "rolled back":
+        return "rolled back"
+    return "rejected" if info.verdict == "reject" else ""
 
 
 def _count(batches: Sequence[Batch]) -> str:

@@ -14,11 +14,16 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from repo.errors import UserError
+from repo.tracking.decisions import Decision, decisions_in
 from repo.tracking.handover import Pointer
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 PREVIOUS_CHAMPION = "previous-champion"
+
+WAITING = "waiting"
+"""Of the tag `approval`: the version passed the gate and waits for a person."""
+APPROVED = "approved"
 
 
 class Tag(StrEnum):
@@ -42,6 +47,8 @@ class Tag(StrEnum):
     COMPARED_WITH = "compared_with"
     BATCHES = "batches"
     LEASE = "lease"
+    APPROVAL = "approval"
+    COPIED_FROM = "copied_from"
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,10 @@ class ModelInfo:
         simulated: whether it was trained on simulated annotations.
         compared_with: the champion it was compared with, "" where there was none; None where that is not known.
         promoted_at: when it became champion, ISO 8601, UTC, or "".
+        promoted_from: the champion that it took the place of, or "".
+        approval: "waiting" for a person, "approved", or "" where none was asked for.
+        copied_from: the version of another line that it is a copy of, NAME/VERSION, or "".
+        decisions: what people decided about it, oldest first.
     """
 
     version: str
@@ -87,6 +98,15 @@ class ModelInfo:
     simulated: bool
     compared_with: str | None
     promoted_at: str
+    promoted_from: str
+    approval: str
+    copied_from: str
+    decisions: list[Decision]
+
+    @property
+    def forced(self) -> bool:
+        """Whether a person ever promoted it against the gate or a newer champion."""
+        return any(decision.what == "forced" for decision in self.decisions)
 
     @property
     def pointer(self) -> Pointer:
@@ -108,8 +128,13 @@ def version_tags(
     exam: Pointer,
     simulated: bool,
     compared_with: str,
+    manual: bool = False,
 ) -> dict[str, str]:
-    """Return the tags from which ModelInfo is read back; `reasons` are kept one a line."""
+    """Return the tags from which ModelInfo is read back; `reasons` are kept one a line.
+
+    With `manual` a version that passed waits for a person from the moment it is registered.
+    """
+    approval: dict[str, str] = {Tag.APPROVAL: WAITING} if manual and verdict == "promote" else {}
     return {
         Tag.LOSS: loss,
         Tag.ACCURACY: str(accuracy),
@@ -124,6 +149,7 @@ def version_tags(
         Tag.EXAM_DIGEST: exam.digest,
         Tag.SIMULATED: str(simulated).lower(),
         Tag.COMPARED_WITH: compared_with,
+        **approval,
     }
 
 
@@ -149,115 +175,6 @@ def register_version(pointer: Pointer, model_name: str, tags: Mapping[str, str])
     return version
 
 
-def promote_version(model_name: str, version: str, expected_champion: str | None) -> None:
-    """Make a version the champion, and its exam the model line's; the old champion becomes previous-champion.
-
-    MLflow cannot compare and set an alias, so two must not promote on one line at the same time: a retraining pass
-    holds the line's lease. A promotion that was cut short is finished by the same call.
-
-    Args:
-        model_name: registered model.
-        version: the version to promote; promoting the champion changes nothing.
-        expected_champion: the champion that the version was compared with, or None.
-
-    Raises:
-        UserError: another version has become champion since then, or one of the two knows simulated annotations only.
-    """
-    client = MlflowClient()
-    tags = client.get_model_version(model_name, version).tags
-    if _aliased(client, model_name, CHAMPION) != version:
-        check_line(model_name, tags.get(Tag.SIMULATED) == "true")
-        tags = _switch_champion(client, model_name, version, tags, expected_champion)
-    if Tag.PROMOTED_FROM in tags and Tag.PROMOTED_AT not in tags:
-        client.set_model_version_tag(model_name, version, Tag.PROMOTED_AT, _now())
-    if tags.get(Tag.PROMOTED_FROM):
-        client.set_registered_model_alias(model_name, PREVIOUS_CHAMPION, tags[Tag.PROMOTED_FROM])
-    if _aliased(client, model_name, CHALLENGER) == version:
-        client.delete_registered_model_alias(model_name, CHALLENGER)
-
-
-def _switch_champion(
-    client: MlflowClient, model_name: str, version: str, tags: Mapping[str, str], expected: str | None
-) -> dict[str, str]:
-    """Move the alias if the champion is the expected one; return the version's tags, with what it replaced, undated.
-
-    Reading the champion comes last before the writes, so that as little time as possible passes in between.
-    """
-    current = _aliased(client, model_name, CHAMPION)
-    if current != expected:
-        raise UserError(
-            f"{model_name}: version {version} was compared with {_named(expected)}, "
-            f"but the champion is now {_named(current)}",
-            "run the pipeline again, so that it is compared with the present champion",
-        )
-    client.set_model_version_tag(model_name, version, Tag.PROMOTED_FROM, current or "")
-    _freeze_exam(client, model_name, tags)
-    # Interrupted before this, the old champion serves on with its own rollback target, and the version still waits:
-    # it is not dated. After it, the same call finds by the tag what the rollback target is.
-    client.set_registered_model_alias(model_name, CHAMPION, version)
-    undated = {key: value for key, value in tags.items() if key != Tag.PROMOTED_AT}
-    return {**undated, Tag.PROMOTED_FROM: current or ""}
-
-
-def unfinished_promotion(model_name: str) -> ModelInfo | None:
-    """Return what an interrupted run left undone: a promotion cut short, or a version that passed and waits for it."""
-    infos = list_models(model_name)
-    current = _champion_of(infos)
-    # The last thing that a promotion takes away is the alias challenger.
-    if current and current.verdict == "promote" and CHALLENGER in current.aliases:
-        return current
-    return next((info for info in infos if _waits(info, current)), None)
-
-
-def finish_promotion(model_name: str) -> str | None:
-    """Finish what an interrupted run left undone.
-
-    Returns:
-        The version that is champion by this, or None where nothing was left undone.
-    """
-    left = unfinished_promotion(model_name)
-    if left is None:
-        return None
-    promote_version(model_name, left.version, left.compared_with or None)
-    return left.version
-
-
-def promote_by_hand(model_name: str, version: str | None) -> str:
-    """Promote a version that passed the gate, by default the newest that waits for it; return the version.
-
-    Raises:
-        UserError: there is none, or it did not pass, or it was compared with another champion than the present one.
-    """
-    infos = list_models(model_name)
-    current = _champion_of(infos)
-    if version is None:
-        chosen = next((info for info in infos if _waits(info, current)), None)
-        if chosen is None:
-            raise UserError(f"{model_name}: no version waits to be promoted", "`repo-pipeline models` lists them")
-    else:
-        chosen = next((info for info in infos if info.version == version), None)
-        if chosen is None:
-            raise UserError(f"{model_name} has no version {version}", "`repo-pipeline models` lists them")
-    if chosen.verdict != "promote":
-        raise UserError(
-            f"{model_name}: version {chosen.version} did not pass the gate (verdict: {chosen.verdict or 'none'})",
-            "train anew with other settings of gate.*, or move the alias in MLflow if you know better",
-        )
-    promote_version(model_name, chosen.version, chosen.compared_with or None)
-    return chosen.version
-
-
-def _champion_of(infos: Sequence[ModelInfo]) -> ModelInfo | None:
-    return next((info for info in infos if CHAMPION in info.aliases), None)
-
-
-def _waits(info: ModelInfo, current: ModelInfo | None) -> bool:
-    """Whether a version passed against the present champion and was never promoted."""
-    present = current.version if current else ""
-    newer = current is None or int(info.version) > int(current.version)
-    return info.verdict == "promote" and not info.promoted_at and info.compared_with == present and newer
-
-
 def line_exam(model_name: str) -> Pointer | None:
     """Return where the model line's frozen evaluation set lies, or None while no version was ever promoted."""
     model = registered_model(MlflowClient(), model_name)
@@ -281,20 +198,14 @@ def check_line(model_name: str, simulated: bool) -> None:
         )
 
 
-def _freeze_exam(client: MlflowClient, model_name: str, tags: Mapping[str, str]) -> None:
-    """One tag, so that address and digest change together."""
-    if tags.get(Tag.EXAM):
-        pointer = Pointer(tags[Tag.EXAM], tags[Tag.EXAM_DIGEST])
-        client.set_registered_model_tag(model_name, Tag.EXAM, json.dumps(pointer.metadata))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def champion(model_name: str) -> ModelInfo | None:
     """Return the current champion, or None where there is none yet."""
-    return _champion_of(list_models(model_name))
+    return version_called(list_models(model_name), CHAMPION)
+
+
+def version_called(infos: Sequence[ModelInfo], alias: str) -> ModelInfo | None:
+    """Return the version that has an alias, or None."""
+    return next((info for info in infos if alias in info.aliases), None)
 
 
 def list_models(model_name: str) -> list[ModelInfo]:
@@ -338,6 +249,10 @@ def _info(version: ModelVersion, aliases: Mapping[str, str]) -> ModelInfo:
         simulated=tags.get(Tag.SIMULATED) == "true",
         compared_with=tags.get(Tag.COMPARED_WITH),
         promoted_at=tags.get(Tag.PROMOTED_AT, ""),
+        promoted_from=tags.get(Tag.PROMOTED_FROM, ""),
+        approval=tags.get(Tag.APPROVAL, ""),
+        copied_from=tags.get(Tag.COPIED_FROM, ""),
+        decisions=decisions_in(tags),
     )
 
 
@@ -373,9 +288,6 @@ def _aliases(client: MlflowClient, model_name: str) -> dict[str, str]:
     return {alias: str(version) for alias, version in model.aliases.items()} if model else {}
 
 
-def _aliased(client: MlflowClient, model_name: str, alias: str) -> str | None:
+def alias_of(client: MlflowClient, model_name: str, alias: str) -> str | None:
+    """Return the number of the version that has an alias, or None."""
     return _aliases(client, model_name).get(alias)
-
-
-def _named(version: str | None) -> str:
-    return f"version {version}" if version else "no champion"

@@ -22,7 +22,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from repo.console import user_errors
 from repo.errors import MAKE_ROOM, UserError, no_room
 from repo.lifeline import end_with_the_command
-from repo.tracking.handover import location
+from repo.tracking.handover import lies_here, location
 from repo.tracking.lease import SECONDS, Claim, release, renew, take
 from repo.tracking.step_run import StepRun
 from repo.uris import public_name
@@ -264,7 +264,7 @@ def artifact_of(parent_run_id: str, step_name: str, path: str, folder: Path) -> 
     run_id = [outcome.run_id for outcome in steps_of(parent_run_id) if outcome.name == step_name][-1]
     directory, _, file = path.partition("/")
     found_at = location(f"runs:/{run_id}/{directory}")
-    here = "://" not in found_at or found_at.startswith("file://")
+    here = lies_here(found_at)
     if not here:
         folder.mkdir(parents=True, exist_ok=True)
     return Path(mlflow.artifacts.download_artifacts(found_at, dst_path=None if here else str(folder))) / file

@@ -1,6 +1,7 @@
 import pytest
 
-from pipelines.summary import models_table, reliability_lines, warning_lines
+from pipelines.models.screens import models_table
+from pipelines.summary import reliability_lines, warning_lines
 
 
 def annotator(name, reliability, interval=(0.9, 0.97), **changes):

@@ -2,12 +2,14 @@
 
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.entities import LoggedModelStatus
 
+from repo.tracking.handover import Pointer
 from repo.tracking.runs import open_parent
 from repo.tracking.store import Store
 
@@ -36,6 +38,20 @@ def store(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def parent(store: Store) -> str:
     return open_parent("repo", "training", "job-1", settings={"train.loss": "dpo"}, tags={"purpose": "test"})
+
+
+@pytest.fixture
+def pointer(parent: str) -> Callable[[], Pointer]:
+    """Makes logged models without content: the registry only looks at their address."""
+
+    def make() -> Pointer:
+        client = mlflow.MlflowClient()
+        experiment_id = client.get_run(parent).info.experiment_id
+        model = client.create_logged_model(experiment_id, name="policy", source_run_id=parent)
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        return Pointer(f"models:/{model.model_id}", "0" * 64)
+
+    return make
 
 
 @pytest.fixture

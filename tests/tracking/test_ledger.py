@@ -9,7 +9,8 @@ from repo.errors import UserError
 from repo.inbox.look import Batch, State, Taken
 from repo.tracking.handover import Pointer
 from repo.tracking.ledger import Ledger, consumed, ledger_tags, save_ledger
-from repo.tracking.registry import Tag, promote_version, register_version
+from repo.tracking.promotion import promote_version
+from repo.tracking.registry import Tag, register_version
 from repo.tracking.runs import step_run
 
 NAME = "repo-policy"

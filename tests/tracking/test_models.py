@@ -8,7 +8,8 @@ from mlflow import MlflowClient
 from repo.files import read_json, tree_digest
 from repo.tracking.handover import fetch
 from repo.tracking.models import log_policy, reliability_summary
-from repo.tracking.registry import promote_version, register_version
+from repo.tracking.promotion import promote_version
+from repo.tracking.registry import register_version
 from repo.tracking.runs import step_run
 
 

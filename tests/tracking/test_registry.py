@@ -5,19 +5,16 @@ from functools import partial, partialmethod
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelStatus
 
 from repo.errors import UserError
 from repo.tracking.handover import Pointer
+from repo.tracking.promotion import Wish, finish_promotion, promote_by_hand, promote_version
 from repo.tracking.registry import (
     Tag,
     champion,
     check_line,
-    finish_promotion,
     line_exam,
     list_models,
-    promote_by_hand,
-    promote_version,
     register_version,
     version_tags,
 )
@@ -37,6 +34,7 @@ TAGS = version_tags(
     compared_with="",
 )
 NAME = "repo-policy"
+ANN = Wish("ann")
 WRITES = (
     "set_model_version_tag",
     "set_registered_model_tag",
@@ -44,20 +42,6 @@ WRITES = (
     "delete_registered_model_alias",
 )
 """All that a promotion may call."""
-
-
-@pytest.fixture
-def pointer(parent):
-    """Makes logged models without content: the registry only looks at their address."""
-
-    def make() -> Pointer:
-        client = MlflowClient()
-        experiment_id = client.get_run(parent).info.experiment_id
-        model = client.create_logged_model(experiment_id, name="policy", source_run_id=parent)
-        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-        return Pointer(f"models:/{model.model_id}", "0" * 64)
-
-    return make
 
 
 def aliases():
@@ -160,8 +144,8 @@ def test_a_pass_that_promotes_late_does_not_overthrow_what_a_newer_one_promoted(
     with pytest.raises(UserError, match="compared with version 1, but the champion is now version 3"):
         promote_version(NAME, late, first)
     with pytest.raises(UserError, match="compared with version 1, but the champion is now version 3"):
-        promote_by_hand(NAME, late)
-    assert finish_promotion(NAME) is None
+        promote_by_hand(NAME, late, ANN)
+    assert finish_promotion(NAME, "next run") is None
     assert aliases() == before
 
 
@@ -240,11 +224,11 @@ def test_a_promotion_cut_short_anywhere_is_finished_by_the_same_call(pointer, mo
 
 def test_a_version_that_passed_and_was_not_promoted_is_finished_by_the_next_run(pointer):
     first = register_version(pointer(), NAME, TAGS)
-    assert finish_promotion(NAME) == first
-    assert finish_promotion(NAME) is None
+    assert finish_promotion(NAME, "next run") == first
+    assert finish_promotion(NAME, "next run") is None
     passed = register_version(pointer(), NAME, {**TAGS, Tag.COMPARED_WITH: first})
     register_version(pointer(), NAME, {**TAGS, Tag.COMPARED_WITH: first, Tag.VERDICT: "reject"})
-    assert finish_promotion(NAME) == passed
+    assert finish_promotion(NAME, "next run") == passed
     assert aliases() == {"champion": passed, "previous-champion": first, "challenger": "3"}
 
 
@@ -258,7 +242,7 @@ def test_a_promotion_cut_after_the_switch_is_repaired_by_the_next_run(pointer, m
         with suppress(KeyboardInterrupt):
             promote_version(NAME, second, first)
     assert aliases() == {"champion": second, "challenger": second}
-    assert finish_promotion(NAME) == second
+    assert finish_promotion(NAME, "next run") == second
     assert aliases() == {"champion": second, "previous-champion": first}
 
 
@@ -273,27 +257,27 @@ def test_a_promotion_killed_after_any_of_its_writes_is_finished_by_the_next_run(
             killed.setattr(MlflowClient, name, partialmethod(partial(write, getattr(MlflowClient, name))))
         with pytest.raises(KeyboardInterrupt):
             promote_version(NAME, second, first)
-    assert finish_promotion(NAME) == second
+    assert finish_promotion(NAME, "next run") == second
     assert aliases() == {"champion": second, "previous-champion": first}
     assert champion(NAME).promoted_at
-    assert finish_promotion(NAME) is None
+    assert finish_promotion(NAME, "next run") is None
 
 
 def test_a_version_compared_with_another_champion_or_older_than_it_does_not_wait(pointer):
     old = register_version(pointer(), NAME, TAGS)
     first = register_version(pointer(), NAME, TAGS)
     promote_version(NAME, first, None)
-    assert finish_promotion(NAME) is None
+    assert finish_promotion(NAME, "next run") is None
     other = register_version(pointer(), NAME, {**TAGS, Tag.COMPARED_WITH: "7"})
-    assert finish_promotion(NAME) is None
+    assert finish_promotion(NAME, "next run") is None
     for version in (old, other):
         with pytest.raises(UserError, match="was compared with"):
-            promote_by_hand(NAME, version)
+            promote_by_hand(NAME, version, ANN)
     rejected = register_version(pointer(), NAME, {**TAGS, Tag.COMPARED_WITH: first, Tag.VERDICT: "reject"})
     with pytest.raises(UserError, match="did not pass the gate"):
-        promote_by_hand(NAME, rejected)
+        promote_by_hand(NAME, rejected, ANN)
     passed = register_version(pointer(), NAME, {**TAGS, Tag.COMPARED_WITH: first})
-    assert promote_by_hand(NAME, None) == passed
+    assert promote_by_hand(NAME, None, ANN).champion == passed
 
 
 def cut_after(write, calls):

@@ -12,7 +12,8 @@ from mlflow import MlflowClient
 
 from repo.errors import UserError
 from repo.tracking.handover import fetch
-from repo.tracking.registry import champion, list_models, promote_version, register_version
+from repo.tracking.promotion import promote_version
+from repo.tracking.registry import champion, list_models, register_version
 from repo.tracking.runs import close_parent, open_parent, step_run, steps_of
 from repo.tracking.store import Server, Store, choose_store
 

@@ -1,0 +1,325 @@
+"""Which version serves: promotion, what an interrupted one left undone, decisions by people, and the way back.
+
+MLflow cannot compare and set an alias. So everything here that moves one wants the model line to be held, by its lease
+(`repo.tracking.lease.holding`), and orders its writes such that whatever is cut short is found and finished later.
+"""
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mlflow import MlflowClient
+
+from repo.errors import UserError
+from repo.tracking.decisions import Decision, record
+from repo.tracking.handover import Pointer
+from repo.tracking.lease import SETTLE, holding
+from repo.tracking.registry import (
+    APPROVED,
+    CHALLENGER,
+    CHAMPION,
+    PREVIOUS_CHAMPION,
+    WAITING,
+    ModelInfo,
+    Tag,
+    alias_of,
+    check_line,
+    list_models,
+    version_called,
+)
+
+_FORCE = 'to promote it all the same, and on record: --force --reason "…"'
+_LIST = "`repo-pipeline models` lists them"
+
+
+@dataclass(frozen=True)
+class Change:
+    """Which version serves after a decision, and which one it took the place of ("" for none)."""
+
+    model: str
+    champion: str
+    previous: str
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person asks for.
+
+    Args:
+        by: who.
+        approve: whether they approve of a version that waits for a person.
+        reason: why; what is forced needs one.
+        force: whether to promote also against the gate's verdict, or what was compared with another champion.
+    """
+
+    by: str
+    approve: bool = False
+    reason: str = ""
+    force: bool = False
+
+    @property
+    def owner(self) -> str:
+        """Who holds the line meanwhile: two wishes of one person are two."""
+        return f"{self.by} (by hand, {uuid.uuid4().hex[:8]})"
+
+
+def promote_version(model_name: str, version: str, expected_champion: str | None) -> None:
+    """Make a version the champion, and its exam the model line's; the old champion becomes previous-champion.
+
+    The line must be held. A promotion that was cut short is finished by the same call.
+
+    Args:
+        model_name: registered model.
+        version: the version to promote; promoting the champion changes nothing.
+        expected_champion: the champion that the version was compared with, or None.
+
+    Raises:
+        UserError: another version has become champion since then, or one of the two knows simulated annotations only.
+    """
+    client = MlflowClient()
+    tags = client.get_model_version(model_name, version).tags
+    if alias_of(client, model_name, CHAMPION) != version:
+        check_line(model_name, tags.get(Tag.SIMULATED) == "true")
+        tags = _switch_champion(client, model_name, version, tags, expected_champion)
+    _settle(client, model_name, version, tags)
+
+
+def promote_candidate(model_name: str, version: str, expected_champion: str | None, owner: str) -> str:
+    """Promote what a pipeline trained, unless it waits for a person; return in words what was done.
+
+    Args: as for promote_version; and `owner`, who holds the line meanwhile.
+
+    Raises:
+        UserError: see promote_version; or somebody else holds the line.
+    """
+    if known_version(model_name, list_models(model_name), version).approval == WAITING:
+        return f"{model_name} version {version} waits for approval: {approval_command(model_name, version)}"
+    with holding(model_name, owner):
+        promote_version(model_name, version, expected_champion)
+    left = f", version {expected_champion} previous-champion" if expected_champion else ""
+    return f"{model_name} version {version} is champion{left}"
+
+
+def _switch_champion(
+    client: MlflowClient, model_name: str, version: str, tags: Mapping[str, str], expected: str | None
+) -> dict[str, str]:
+    """Move the alias if the champion is the expected one; return the version's tags, with what it replaced, undated.
+
+    Reading the champion comes last before the writes, so that as little time as possible passes in between.
+    """
+    current = alias_of(client, model_name, CHAMPION)
+    if current != expected:
+        raise UserError(
+            f"{model_name}: version {version} was compared with {_named(expected)}, "
+            f"but the champion is now {_named(current)}",
+            "run the pipeline again, so that it is compared with the present champion",
+        )
+    client.set_model_version_tag(model_name, version, Tag.PROMOTED_FROM, current or "")
+    _freeze_exam(client, model_name, tags)
+    # Interrupted before this, the old champion serves on with its own rollback target, and the version still waits:
+    # it is not dated. After it, the same call finds by the tag what the rollback target is.
+    client.set_registered_model_alias(model_name, CHAMPION, version)
+    undated = {key: value for key, value in tags.items() if key != Tag.PROMOTED_AT}
+    return {**undated, Tag.PROMOTED_FROM: current or ""}
+
+
+def _settle(client: MlflowClient, model_name: str, version: str, tags: Mapping[str, str]) -> None:
+    """Bring everything else in line with the champion; the last thing taken away is what says that this is undone."""
+    if Tag.PROMOTED_FROM in tags and Tag.PROMOTED_AT not in tags:
+        client.set_model_version_tag(model_name, version, Tag.PROMOTED_AT, _now())
+    replaced = tags.get(Tag.PROMOTED_FROM, "")
+    if replaced in {info.version for info in list_models(model_name)}:
+        client.set_registered_model_alias(model_name, PREVIOUS_CHAMPION, replaced)
+    elif alias_of(client, model_name, PREVIOUS_CHAMPION) == version:
+        client.delete_registered_model_alias(model_name, PREVIOUS_CHAMPION)
+    if alias_of(client, model_name, CHALLENGER) == version:
+        client.delete_registered_model_alias(model_name, CHALLENGER)
+
+
+def unfinished_promotion(model_name: str) -> ModelInfo | None:
+    """Return what was left undone: a promotion or rollback cut short, or a version that passed and waits for no one."""
+    infos = list_models(model_name)
+    current = version_called(infos, CHAMPION)
+    # A promotion takes the alias challenger away last, a rollback previous-champion.
+    if current and PREVIOUS_CHAMPION in current.aliases:
+        return current
+    if current and CHALLENGER in current.aliases and (current.verdict == "promote" or current.forced):
+        return current
+    return next((info for info in infos if _ready(info, current)), None)
+
+
+def finish_promotion(model_name: str, owner: str, settle: float = SETTLE) -> str | None:
+    """Finish what was left undone.
+
+    Args:
+        model_name: registered model.
+        owner: who holds the line meanwhile, if anything is left undone.
+        settle: see repo.tracking.lease.
+
+    Returns:
+        The version that is champion by this, or None where nothing was left undone.
+
+    Raises:
+        UserError: somebody else holds the line.
+    """
+    if unfinished_promotion(model_name) is None:
+        return None
+    with holding(model_name, owner, settle=settle):
+        left = unfinished_promotion(model_name)
+        if left is None:
+            return None
+        promote_version(model_name, left.version, left.compared_with or None)
+        return left.version
+
+
+def promote_by_hand(model_name: str, version: str | None, wish: Wish, settle: float = SETTLE) -> Change:
+    """Promote a version because a person says so; by default the newest that passed the gate and waits.
+
+    Args:
+        model_name: registered model.
+        version: its number.
+        wish: who, and how much they take upon themselves; kept with the version.
+        settle: see repo.tracking.lease.
+
+    Raises:
+        UserError: there is none, or it did not pass, waits for approval, or was compared with another champion than the
+            present one; or somebody else holds the line.
+    """
+    with holding(model_name, wish.owner, settle=settle):
+        infos = list_models(model_name)
+        current = version_called(infos, CHAMPION)
+        chosen = _chosen(model_name, infos, current, version, wish)
+        if chosen is not current:
+            _check_wish(model_name, chosen, current, wish)
+            _promote_as_wished(model_name, chosen, current, wish)
+        else:
+            promote_version(model_name, chosen.version, None)
+        promoted_from = MlflowClient().get_model_version(model_name, chosen.version).tags.get(Tag.PROMOTED_FROM, "")
+        return Change(model_name, chosen.version, promoted_from)
+
+
+def _chosen(
+    model_name: str, infos: Sequence[ModelInfo], current: ModelInfo | None, version: str | None, wish: Wish
+) -> ModelInfo:
+    if version is not None:
+        return known_version(model_name, infos, version)
+    waiting = [info for info in infos if _passed_and_waits(info, current)]
+    found = next((info for info in waiting if wish.approve == (info.approval == WAITING)), None)
+    if found is None:
+        hint = (
+            f"version {waiting[0].version} waits for approval: {approval_command(model_name, waiting[0].version)}"
+            if waiting
+            else _LIST
+        )
+        raise UserError(f"{model_name}: no version waits to be promoted", hint)
+    return found
+
+
+def _check_wish(model_name: str, chosen: ModelInfo, current: ModelInfo | None, wish: Wish) -> None:
+    name = f"{model_name}: version {chosen.version}"
+    if chosen.approval == WAITING and not wish.approve:
+        raise UserError(f"{name} passed the gate and waits for approval", approval_command(model_name, chosen.version))
+    if wish.approve and chosen.approval != WAITING:
+        raise UserError(
+            f"{name} does not wait for approval (verdict: {chosen.verdict or 'none'})", "leave --approve out"
+        )
+    if chosen.verdict != "promote" and not wish.force:
+        raise UserError(
+            f"{name} did not pass the gate (verdict: {chosen.verdict or 'none'})",
+            f"`repo-pipeline models show {chosen.version} --model {model_name}` says why; {_FORCE}",
+        )
+    present = current.version if current else ""
+    if (chosen.compared_with or "") != present and not wish.force:
+        raise UserError(
+            f"{name} was compared with {_named(chosen.compared_with)}, but the champion is now {_named(present)}",
+            f"run the pipeline again, so that it is compared with the present champion; {_FORCE}",
+        )
+
+
+def _promote_as_wished(model_name: str, chosen: ModelInfo, current: ModelInfo | None, wish: Wish) -> None:
+    before = current.version if current else ""
+    check_line(model_name, chosen.simulated)
+    if wish.approve:
+        record(model_name, chosen.version, Decision("approved", wish.by, wish.reason, before))
+        MlflowClient().set_model_version_tag(model_name, chosen.version, Tag.APPROVAL, APPROVED)
+    record(model_name, chosen.version, Decision("forced" if wish.force else "promoted", wish.by, wish.reason, before))
+    promote_version(model_name, chosen.version, before or None)
+
+
+def roll_back(model_name: str, wish: Wish, settle: float = SETTLE) -> Change:
+    """Go one step back: the version that the champion took the place of is champion again.
+
+    Its own predecessor becomes previous-champion, so that the next rollback goes one step further.
+
+    Args:
+        model_name: registered model.
+        wish: who and why; kept with the version that leaves.
+        settle: see repo.tracking.lease.
+
+    Raises:
+        UserError: there is no champion or no previous one; or somebody else holds the line.
+    """
+    client = MlflowClient()
+    with holding(model_name, wish.owner, settle=settle):
+        infos = list_models(model_name)
+        current, previous = (version_called(infos, alias) for alias in (CHAMPION, PREVIOUS_CHAMPION))
+        if current is None or previous is None or previous is current:
+            raise UserError(
+                f"{model_name}: there is no previous champion to go back to",
+                'another version is promoted by `repo-pipeline models promote N --force --reason "…"`',
+            )
+        tags = client.get_model_version(model_name, previous.version).tags
+        record(model_name, current.version, Decision("rolled back", wish.by, wish.reason, current.version))
+        _freeze_exam(client, model_name, tags)
+        # Cut short after this, champion and previous-champion are one: the next run puts that right.
+        client.set_registered_model_alias(model_name, CHAMPION, previous.version)
+        _settle(client, model_name, previous.version, tags)
+        return Change(model_name, previous.version, current.version)
+
+
+def known_version(model_name: str, infos: Sequence[ModelInfo], version: str) -> ModelInfo:
+    """Return a version by its number, or by its alias.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = next((info for info in infos if version == info.version or version in info.aliases), None)
+    if found is None:
+        raise UserError(f"{model_name} has no version {version}", _LIST)
+    return found
+
+
+def approval_command(model_name: str, version: str) -> str:
+    """Return the command that approves of a version."""
+    return f"repo-pipeline models promote {version} --model {model_name} --approve --by NAME"
+
+
+def _ready(info: ModelInfo, current: ModelInfo | None) -> bool:
+    """Whether a version passed against the present champion, was never promoted, and needs nobody's word for it.
+
+    A copy waits for whoever copied it: no run on its line has made it.
+    """
+    return _passed_and_waits(info, current) and info.approval != WAITING and not info.copied_from
+
+
+def _passed_and_waits(info: ModelInfo, current: ModelInfo | None) -> bool:
+    present = current.version if current else ""
+    newer = current is None or int(info.version) > int(current.version)
+    return info.verdict == "promote" and not info.promoted_at and info.compared_with == present and newer
+
+
+def _freeze_exam(client: MlflowClient, model_name: str, tags: Mapping[str, str]) -> None:
+    """One tag, so that address and digest change together."""
+    if tags.get(Tag.EXAM):
+        pointer = Pointer(tags[Tag.EXAM], tags[Tag.EXAM_DIGEST])
+        client.set_registered_model_tag(model_name, Tag.EXAM, json.dumps(pointer.metadata))
+
+
+def _named(version: str | None) -> str:
+    return f"version {version}" if version else "no champion"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
