@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.kubeflow.commands import submit
 from pipelines.models.commands import models
 from pipelines.options import (
     config_option,
@@ -378,6 +379,7 @@ def retrain(
 
 
 main.add_command(models)
+main.add_command(submit)
 
 
 @main.command()

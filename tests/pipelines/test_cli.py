@@ -25,6 +25,7 @@ COMMANDS = (
     "run",
     "reliability",
     "models",
+    "submit",
     "ui",
     "settings",
     "simulate",
