@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.kubeflow.commands import submit
+from pipelines.kubeflow.schedule_commands import schedule
 from pipelines.models.commands import models
 from pipelines.options import (
     config_option,
@@ -380,6 +381,7 @@ def retrain(
 
 main.add_command(models)
 main.add_command(submit)
+main.add_command(schedule)
 
 
 @main.command()

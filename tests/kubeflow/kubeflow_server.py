@@ -52,6 +52,7 @@ class Fault:
         headers: of the answer.
         done: the request takes effect all the same.
         seconds: to wait before.
+        after: how many such requests are answered first.
         times: how often.
     """
 
@@ -63,6 +64,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     done: bool = False
     seconds: float = 0
+    after: int = 0
     times: int = 1_000_000
 
 
@@ -208,6 +210,8 @@ class Kubeflow:
 def parsed(body: bytes, model: str) -> Row:
     """Parse a body with kfp-server-api's own model; what it does not know is refused."""
     given = json.loads(body)
+    if "max_concurrency" in given:
+        given["max_concurrency"] = str(given["max_concurrency"])  # int64: a number or a string, as in all of protobuf
     client = kfp_server_api.ApiClient()
     row = client.sanitize_for_serialization(client.deserialize(SimpleNamespace(data=body), model))
     if row != given:
@@ -288,9 +292,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _fault(self, path: str) -> Fault | None:
         for fault in self.kubeflow.faults:
-            if fault.times and fault.method in (self.command, "*") and re.search(fault.path, path):
-                fault.times -= 1
-                return fault
+            if not fault.times or fault.method not in (self.command, "*") or not re.search(fault.path, path):
+                continue
+            if fault.after:
+                fault.after -= 1
+                continue
+            fault.times -= 1
+            return fault
         return None
 
     def _done(self, path: str, query: dict[str, str], body: bytes) -> tuple[int, Any]:

@@ -26,6 +26,7 @@ COMMANDS = (
     "reliability",
     "models",
     "submit",
+    "schedule",
     "ui",
     "settings",
     "simulate",
