@@ -4,6 +4,7 @@ Each body is parsed with kfp-server-api's own models; an unknown field, an unkno
 as the real one does. What it cannot show: whether a cluster runs what it took.
 """
 
+import contextlib
 import email.parser
 import email.policy
 import itertools
@@ -315,8 +316,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in {"content-type": kind, "content-length": str(len(body)), **headers}.items():
             self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(ConnectionError):  # who asked has given up
+            self.end_headers()
+            self.wfile.write(body)
 
     do_GET = do_POST = do_DELETE = _serve  # noqa: N815
 
@@ -335,7 +337,7 @@ def serving(kubeflow: Kubeflow, certificate: Path | None = None) -> Iterator[Kub
         context.load_cert_chain(certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True)
     kubeflow.url = f"http{'s' if certificate else ''}://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
     try:
         yield kubeflow
     finally:
