@@ -42,6 +42,11 @@ class RequestError(UserError):
         """Whether the same request may succeed a little later."""
         return self.status in (0, 429, 502, 503, 504)
 
+    @property
+    def unclear(self) -> bool:
+        """Whether the request may have been carried out all the same."""
+        return self.status == 0 or self.status >= 500
+
 
 class Client(kfp.Client):
     """kfp's client whose every request has a time limit and fails with a RequestError.

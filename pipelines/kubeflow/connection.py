@@ -20,6 +20,8 @@ POD_TOKEN = "KF_PIPELINES_SA_TOKEN_PATH"
 
 _POD_TOKEN_FILE = "/var/run/secrets/kubeflow/pipelines/token"
 _POD_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_POD_PAGES = "/pipeline"
+"""Inside the cluster nobody knows under what address people see it: a path on it, as kfp has it."""
 _IN_CLUSTER = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
 _HEADER = re.compile(r"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(?P<value>[\x20-\x7e\t]+)")
 
@@ -87,12 +89,12 @@ def connection(
         _read(ca, "--ca")
     made = Connection(
         host=address,
-        pages=os.environ.get(PAGES, "").rstrip("/") or address,
+        pages=os.environ.get(PAGES, "").rstrip("/") or (address if named else _POD_PAGES),
         namespace=namespace
         or os.environ.get("KFP_NAMESPACE", "")
         or _kfp_namespace()
         or ("" if named else _pod_namespace()),
-        token_file=token_file or _pod_token(),
+        token_file=token_file or _pod_token(inside=not named),
         ca=str(ca or ""),
         timeout=timeout,
         headers=_headers(headers_file),
@@ -130,10 +132,13 @@ def _pod_namespace() -> str:
     return _POD_NAMESPACE_FILE.read_text().strip() if _POD_NAMESPACE_FILE.is_file() else ""
 
 
-def _pod_token() -> Path | None:
-    """Return where Kubeflow puts a pod's token, as kfp knows it; None where there is one in the environment."""
-    file = Path(os.environ.get(POD_TOKEN, _POD_TOKEN_FILE))
-    return file if file.is_file() and not os.environ.get(TOKEN) else None
+def _pod_token(inside: bool) -> Path | None:
+    """Return where a pod's token is, as kfp knows it; a host outside never gets it unasked."""
+    if os.environ.get(TOKEN):
+        return None
+    if named := os.environ.get(POD_TOKEN):
+        return Path(named)
+    return Path(_POD_TOKEN_FILE) if inside and Path(_POD_TOKEN_FILE).is_file() else None
 
 
 def _headers(file: Path | None) -> dict[str, str]:

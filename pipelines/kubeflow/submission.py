@@ -89,14 +89,8 @@ def submit(client: Client, graph: Graph, source: str, settings: Settings) -> Sub
     version = upload(client, graph)
     experiment = settings.registry.experiment
     name = f"{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
-    with quiet():
-        run = client.run_pipeline(
-            open_experiment(client, experiment),
-            f"{version.pipeline} {name}",
-            params={SOURCE[graph]: source, "name": name, **to_parameters(settings)},
-            pipeline_id=version.pipeline_id,
-            version_id=version.version_id,
-        )
+    parameters = {SOURCE[graph]: source, "name": name, **to_parameters(settings)}
+    run = _start(client, version, f"{version.pipeline} {name}", experiment, parameters)
     return Submitted(run.run_id, name, experiment, version, client.connection.run_page(run.run_id))
 
 
@@ -149,6 +143,25 @@ def steps_of(graph: Graph) -> set[str]:
     """Return the names of a pipeline's steps; Kubeflow lists conditions, drivers and executors beside them."""
     compiled = yaml.safe_load((COMPILED / f"{graph}.yaml").read_text(encoding="utf-8"))
     return {name.removeprefix("exec-") for name in compiled["deploymentSpec"]["executors"]}
+
+
+def _start(client: Client, version: Version, title: str, experiment: str, parameters: dict[str, Any]) -> Any:
+    experiment_id = open_experiment(client, experiment)
+    try:
+        with quiet():
+            return client.run_pipeline(
+                experiment_id,
+                title,
+                params=parameters,
+                pipeline_id=version.pipeline_id,
+                version_id=version.version_id,
+            )
+    except RequestError as error:
+        if not error.unclear:
+            raise
+        # Tried again unseen, it would be two runs.
+        problem = f"{error.problem}; the run {title} may have begun all the same"
+        raise RequestError(problem, "look for it on Kubeflow's pages before you submit again", error.status) from None
 
 
 def _look(client: Client, run_id: str, say: Callable[[str], None]) -> Any:

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from kubeflow_server import API, Call, Fault, Kubeflow, serving
 
+from pipelines.kubeflow import connection as connecting
+
 TOKEN = "a-token-nobody-may-see"
 COOKIE = "authservice_session=nobody-may-see-this"
 DATA = "s3://bucket/votes.jsonl"
@@ -76,7 +78,10 @@ def test_and_so_is_one_that_fails_later_on(call: Call, kubeflow: Kubeflow, path:
 
 def test_nothing_is_sent_twice_where_it_may_have_been_done(call: Call, kubeflow: Kubeflow) -> None:
     kubeflow.faults.append(Fault("POST", "/runs", status=0, done=True))
-    assert call("submit", "--data", DATA).exit_code == 1
+    done = call("submit", "--data", DATA)
+    assert done.exit_code == 1
+    assert f"the run {kubeflow.runs[0]['display_name']} may have begun all the same" in done.stderr
+    assert "before you submit again" in done.stderr
     assert len(kubeflow.runs) == 1
 
 
@@ -190,6 +195,22 @@ def test_a_pods_token_is_its_own_and_read_anew(
     kubeflow.watchers.append(renew)
     done = call("submit", "--data", DATA)
     assert done.exit_code == 0, done.output
+
+
+def test_inside_a_pod_everything_is_known(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in (("token", TOKEN), ("namespace", "team")):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(connecting, "_POD_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setattr(connecting, "_POD_NAMESPACE_FILE", tmp_path / "namespace")
+    outside = connecting.connection()
+    assert (outside.token(), outside.namespace) == ("", "")  # a host that is named gets no pod's token unasked
+    monkeypatch.delenv("KF_PIPELINES_ENDPOINT")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    inside = connecting.connection()
+    assert (inside.token(), inside.namespace) == (TOKEN, "team")
+    assert inside.host == "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
+    assert inside.run_page("run-1") == "/pipeline/?ns=team#/runs/details/run-1"
+    assert TOKEN not in repr(inside)
 
 
 def test_headers_come_from_a_file_or_the_environment(
