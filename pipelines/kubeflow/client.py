@@ -61,6 +61,7 @@ class Client(kfp.Client):
         with warnings.catch_warnings(action="ignore"):
             super().__init__(
                 host=connection.host,
+                namespace="",  # kfp looks for one in its own configuration, which may lack it; see get_user_namespace
                 existing_token=connection.token() or None,
                 ssl_ca_cert=connection.ca or None,
             )

@@ -12,6 +12,7 @@ from pipelines.options import config_option, json_option, model_option, set_opti
 from repo.errors import UserError
 
 if TYPE_CHECKING:
+    from pipelines.kubeflow.client import Client
     from pipelines.kubeflow.submission import Progress, Submitted
     from pipelines.kubeflow.uploads import Graph
 
@@ -64,25 +65,29 @@ def submit(
     check_source(source, in_cluster)  # a mistake here is told before anything is asked
     check_settings(settings, in_cluster)
     client = connect()
-    from pipelines.kubeflow.submission import check_succeeded, follow
     from pipelines.kubeflow.submission import submit as start
 
     submitted = start(client, graph, source, settings)
     if not as_json:
         click.echo(_describe(submitted))
-    progress = None
-    if wait:
-        try:
-            progress = follow(client, graph, submitted.run_id, lambda line: click.echo(line, err=as_json))
-        except KeyboardInterrupt:
-            click.echo(f"no longer followed; the run goes on: {submitted.page}", err=True)
-            sys.exit(_INTERRUPTED)
+    progress = _follow(client, graph, submitted, as_json) if wait else None
     if as_json:
         click.echo(_as_json(submitted, progress))
     if progress:
+        from pipelines.kubeflow.submission import check_succeeded
+
         check_succeeded(progress, submitted)
-        if not as_json:
-            click.echo(f"run {submitted.name}: succeeded")
+        click.echo(f"run {submitted.name}: succeeded", err=as_json)
+
+
+def _follow(client: "Client", graph: "Graph", submitted: "Submitted", as_json: bool) -> "Progress":
+    from pipelines.kubeflow.submission import follow
+
+    try:
+        return follow(client, graph, submitted.run_id, lambda line: click.echo(line, err=as_json))
+    except KeyboardInterrupt:
+        click.echo(f"no longer followed; the run goes on: {submitted.page}", err=True)
+        sys.exit(_INTERRUPTED)
 
 
 def _describe(submitted: "Submitted") -> str:

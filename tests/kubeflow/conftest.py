@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import kfp
 import pytest
 from click.testing import CliRunner, Result
 from kubeflow_server import Call, Kubeflow, serving
@@ -24,6 +25,7 @@ def call(kubeflow: Kubeflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         if name.startswith(("KFP_", "KF_PIPELINES_", "REPO_KFP_", "KUBERNETES_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(kfp.Client, "_LOCAL_KFP_CONTEXT", str(tmp_path / ".config" / "kfp" / "context.json"))
     monkeypatch.setenv("KF_PIPELINES_ENDPOINT", kubeflow.url)
 
     def run(*arguments: object) -> Result:

@@ -226,6 +226,16 @@ def test_headers_come_from_a_file_or_the_environment(
     assert "Cookie" not in kubeflow.headers[-1]
 
 
+def test_the_cookie_in_kfps_own_configuration_is_sent(call: Call, kubeflow: Kubeflow, tmp_path: Path) -> None:
+    context = tmp_path / ".config" / "kfp" / "context.json"
+    context.parent.mkdir(parents=True)
+    context.write_text(f'{{"client_authentication_cookie": "{COOKIE}"}}')
+    done = call("schedule", "list")
+    assert done.exit_code == 0, done.output
+    assert all(asked["Cookie"] == COOKIE for asked in kubeflow.headers)
+    assert context.read_text() == f'{{"client_authentication_cookie": "{COOKIE}"}}'
+
+
 @pytest.mark.parametrize(
     ("option", "text", "told"),
     [
