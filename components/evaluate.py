@@ -32,6 +32,7 @@ def evaluate(
 
     import repo
     from repo.console import say
+    from repo.evaluation.collapse import large_annotators
     from repo.evaluation.summary import flat_metrics, one_line, to_markdown
     from repo.files import read_json, write_json, write_text
     from repo.settings import settings_from_json
@@ -51,12 +52,15 @@ def evaluate(
         goes_on = read_pass(given)
         name = chosen.registry.model
         current = still_champion(name, goes_on.champion) if goes_on else champion(name)
+        reliability = read_json(Path(candidate.path).parent / RELIABILITY_FILE)
+        known = {}
         if current:
             policies["champion"] = champion_source(current)
-        reliability = read_json(Path(candidate.path).parent / RELIABILITY_FILE)
+            before = read_json(Path(policies["champion"].path).parent / RELIABILITY_FILE)
+            known["large_annotators"] = large_annotators(reliability, before, chosen.gate.large_share)
         exam, address = exam_of(run, given, reliability, Path(directory))
         version = current.version if current else ""
-        result = {**repo.evaluate(exam, policies, chosen), "exam": address.metadata, "champion": version}
+        result = {**repo.evaluate(exam, policies, chosen), **known, "exam": address.metadata, "champion": version}
         write_json(Path(directory, "evaluation/evaluation.json"), result)
         markdown = to_markdown(result, version)
         write_text(Path(directory, "evaluation/evaluation.md"), markdown)

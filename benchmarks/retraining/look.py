@@ -31,6 +31,7 @@ _SMALL = (
     "policy.max_length=128",
     "policy.max_prompt_length=48",
     "gate.min_judgements=1",
+    "gate.min_held_out=1",
     "gate.min_accuracy=0",
     "gate.min_gain_over_base=-1",
 )

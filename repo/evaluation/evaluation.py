@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from repo.evaluation.exam import Exam, Judgements, Target
+from repo.evaluation.leave_one_out import leave_one_out
 from repo.evaluation.metrics import Floats, Judged, correctness, gain, preference_metrics, share
-from repo.settings import Settings
+from repo.settings import GateSettings, Settings
 
 if TYPE_CHECKING:
     from repo.policy.losses import PreferenceLoss
@@ -57,12 +58,13 @@ def evaluate(exam: Exam, policies: Mapping[str, PolicySource], settings: Setting
     Args:
         exam: held-out comparisons and the answers.
         policies: by name; must hold "candidate" and "base", may hold "champion".
-        settings: the sections policy, evaluation and gate (its target, min_judgements) are read.
+        settings: the sections policy, evaluation and gate (target, min_judgements, min_held_out) are read.
 
     Returns:
         evaluation.json's content: per policy and target the metrics of repo.evaluation.metrics, and the candidate's
-        paired gains in accuracy; how many comparisons were left out, and for whom. Figures that are not finite are
-        None.
+        paired gains in accuracy; unless the target is gold, the gain over the champion (without one, over the base)
+        once more without single annotators; how many comparisons were left out, and for whom. Figures that are not
+        finite are None.
     """
     margins = margins_of(exam.comparisons, policies, settings)
     usable = np.logical_and.reduce([policy.usable for policy in margins.values()])  # [C]
@@ -70,6 +72,7 @@ def evaluate(exam: Exam, policies: Mapping[str, PolicySource], settings: Setting
     target = _target(settings, judgements)
     scored = {name: judged for name, judged in judgements.items() if len(judged.direction) or name == target}
     confidence = settings.evaluation.confidence
+    left_out = {} if target == "gold" else {"leave_one_out": _left_out(exam, margins, usable, target)}
     return {
         "comparisons": int(usable.sum()),
         "left_out": int((~usable).sum()),
@@ -85,6 +88,7 @@ def evaluate(exam: Exam, policies: Mapping[str, PolicySource], settings: Setting
             for name in policies
             if name != "candidate"
         },
+        **left_out,
     }
 
 
@@ -136,8 +140,12 @@ def _target(settings: Settings, judgements: Mapping[Target, Judgements]) -> Targ
     if asked != "auto":
         return asked
     order: tuple[Target, ...] = ("gold", "consensus", "labels")
-    enough = (target for target in order if len(judgements[target].direction) >= settings.gate.min_judgements)
-    return next(enough, "consensus")
+    return next((target for target in order if _enough(judgements[target], settings.gate)), "consensus")
+
+
+def _enough(judged: Judgements, gate: GateSettings) -> bool:
+    draws = len(np.unique(judged.unit))
+    return len(judged.direction) >= gate.min_judgements and draws >= gate.min_held_out
 
 
 def _score(margins: Margins, judgements: Mapping[Target, Judgements], confidence: float) -> dict[str, Any]:
@@ -156,6 +164,15 @@ def _gain(candidate: Margins, other: Margins, judged: Judgements, confidence: fl
         _judged(other.a_over_b, judged).margin
     )  # [J]
     return asdict(gain(difference, judged.weight, judged.unit, confidence))
+
+
+def _left_out(
+    exam: Exam, margins: Mapping[str, Margins], usable: npt.NDArray[np.bool_], target: Target
+) -> dict[str, Any]:
+    """Return the gain over whom the candidate would replace, without single annotators."""
+    over = "champion" if "champion" in margins else "base"
+    difference = correctness(margins["candidate"].a_over_b) - correctness(margins[over].a_over_b)  # [C]
+    return {"over": over, **leave_one_out(exam, usable, target, difference)}
 
 
 def _judged(a_over_b: Floats, judged: Judgements) -> Judged:

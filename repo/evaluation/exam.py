@@ -18,13 +18,15 @@ import pandas as pd
 from repo.annotations.schema import pair_digest
 from repo.errors import UserError
 from repo.files import read_json, write_json
-from repo.reliability.estimate import direction_log_odds, gold_of
+from repo.reliability.estimate import direction_log_odds, gold_of, vote_log_odds
 
 Target = Literal["gold", "consensus", "labels"]
 Floats = npt.NDArray[np.float64]
 
-SCHEMA_VERSION = 1
-_LOG_ODDS = "log_odds_a"
+SCHEMA_VERSION = 2
+READABLE = (1, 2)
+"""The first kept the log-odds of comparisons alone, not those of single votes."""
+_LOG_ODDS, _VOTE_LOG_ODDS = "log_odds_a", "vote_log_odds_a"
 _TABLE, _FACTS = "annotations.parquet", "exam.json"
 
 
@@ -51,11 +53,48 @@ class Judgements:
 
 
 @dataclass(frozen=True)
+class Votes:
+    """Who said what: one entry an annotation, N of them.
+
+    Attributes:
+        names: annotator ids, shape [A].
+        annotator: number of the annotator, shape [N].
+        comparison: number of the comparison, shape [N].
+        direction: 1 for a, −1 for b, shape [N].
+        weight: shape [N].
+        log_odds: what it adds to the comparison's log-odds that a is better, shape [N]; None where that was not kept.
+    """
+
+    names: list[str]
+    annotator: npt.NDArray[np.int64]
+    comparison: npt.NDArray[np.int64]
+    direction: Floats
+    weight: Floats
+    log_odds: Floats | None
+
+    def among(self, usable: npt.NDArray[np.bool_]) -> "Votes":
+        """Return those whose comparison is usable, shape of `usable`: [C]; annotators without any are not named."""
+        kept = usable[self.comparison]  # [N]
+        numbers, annotator = np.unique(self.annotator[kept], return_inverse=True)
+        names = [self.names[number] for number in numbers]
+        log_odds = None if self.log_odds is None else self.log_odds[kept]
+        return Votes(
+            names,
+            annotator.astype(np.int64),
+            self.comparison[kept],
+            self.direction[kept],
+            self.weight[kept],
+            log_odds,
+        )
+
+
+@dataclass(frozen=True)
 class Exam:
     """Held-out annotations with the answers.
 
     Attributes:
-        annotations: canonical annotations without ties, and the log-odds that response a is better by their votes.
+        annotations: canonical annotations without ties; what each adds to the log-odds that response a is better, and
+            these log-odds by all votes on its comparison.
         by: what was held out.
     """
 
@@ -77,8 +116,9 @@ class Exam:
             UserError: two rows of one comparison name different gold.
         """
         gold = pd.Series(gold_of(held_out)).map({1: "a", -1: "b", 0: ""}).to_numpy()
-        odds = direction_log_odds(held_out, reliability)
-        return cls(held_out.assign(gold=gold, **{_LOG_ODDS: odds}).reset_index(drop=True), by)
+        votes = vote_log_odds(held_out, reliability)
+        odds = {_VOTE_LOG_ODDS: votes, _LOG_ODDS: direction_log_odds(held_out, votes)}
+        return cls(held_out.assign(gold=gold, **odds).reset_index(drop=True), by)
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
@@ -86,18 +126,39 @@ class Exam:
         return self.annotations.drop_duplicates("comparison_id").reset_index(drop=True)
 
     @cached_property
+    def votes(self) -> Votes:
+        """Every vote."""
+        table = self.annotations
+        annotator, names = pd.factorize(table["annotator_id"])
+        number = pd.Series(np.arange(len(self.comparisons)), index=self.comparisons["comparison_id"])
+        return Votes(
+            names=names.tolist(),
+            annotator=annotator.astype(np.int64),
+            comparison=number.loc[table["comparison_id"]].to_numpy(dtype=np.int64),
+            direction=np.where(table["preference"] == "a", 1.0, -1.0),
+            weight=table["weight"].to_numpy(dtype=np.float64),
+            log_odds=table[_VOTE_LOG_ODDS].to_numpy(dtype=np.float64) if _VOTE_LOG_ODDS in table else None,
+        )
+
+    @cached_property
+    def consensus(self) -> Floats:
+        """1 where the votes say a, −1 where they say b, 0 where they are even, shape [C]."""
+        return np.asarray(np.sign(self.comparisons[_LOG_ODDS].to_numpy(dtype=np.float64)))
+
+    @cached_property
+    def units(self) -> npt.NDArray[np.int64]:
+        """Number of the prompt or comparison held out that each comparison belongs to, shape [C]."""
+        unit = "prompt" if self.by == "prompt" else "comparison_id"
+        return pd.factorize(self.comparisons[unit])[0].astype(np.int64)
+
+    @cached_property
     def judgements(self) -> dict[Target, Judgements]:
         """By target: every vote; the consensus by posterior (even odds say nothing); gold where it is known."""
-        number = pd.Series(np.arange(len(self.comparisons)), index=self.comparisons["comparison_id"])
-        unit = "prompt" if self.by == "prompt" else "comparison_id"
-        units = pd.factorize(self.comparisons[unit])[0].astype(np.int64)  # [C]
-        comparison = number.loc[self.annotations["comparison_id"]].to_numpy(dtype=np.int64)  # [N]
-        direction = np.where(self.annotations["preference"] == "a", 1.0, -1.0)  # [N]
-        weight = self.annotations["weight"].to_numpy(dtype=np.float64)  # [N]
-        found: dict[Target, Judgements] = {"labels": Judgements(comparison, direction, weight, units[comparison])}
+        votes, units = self.votes, self.units
+        labels = Judgements(votes.comparison, votes.direction, votes.weight, units[votes.comparison])
+        found: dict[Target, Judgements] = {"labels": labels}
         gold: Floats = np.asarray(self.comparisons["gold"].map({"a": 1.0, "b": -1.0}).fillna(0.0), dtype=np.float64)
-        odds: Floats = self.comparisons[_LOG_ODDS].to_numpy(dtype=np.float64)
-        signs: dict[Target, Floats] = {"consensus": np.sign(odds), "gold": gold}
+        signs: dict[Target, Floats] = {"consensus": self.consensus, "gold": gold}
         for target, sign in signs.items():
             known = np.flatnonzero(sign)  # [J]
             found[target] = Judgements(known, sign[known], np.ones(len(known)), units[known])
@@ -117,16 +178,16 @@ class Exam:
 
     @classmethod
     def load(cls, directory: Path) -> "Exam":
-        """Read what save wrote.
+        """Read what save wrote, this version or an earlier one.
 
         Raises:
-            UserError: it was written by another version.
+            UserError: it was written by a version that this one cannot read.
         """
         facts = read_json(directory / _FACTS)
-        if facts["schema_version"] != SCHEMA_VERSION:
+        if facts["schema_version"] not in READABLE:
             raise UserError(
                 f"{directory}: an evaluation set of schema {facts['schema_version']}, this version reads "
-                f"{SCHEMA_VERSION}",
+                f"{' and '.join(map(str, READABLE))}",
                 "run with the version that made it, or make a new one with evaluation.exam=renew",
             )
         return cls(pd.read_parquet(directory / _TABLE), facts["by"])

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from repo.evaluation.summary import with_interval
+from repo.evaluation.summary import cell, person, with_interval
+from repo.reporting.text import count, percent
 from repo.settings import GateSettings
 
 
@@ -40,12 +41,18 @@ class Verdict:
 
     def to_markdown(self) -> str:
         """Return the verdict and every rule's outcome as a table."""
-        rows = [f"| {rule.name} | {'passed' if rule.passed else '**failed**'} | {rule.reason} |" for rule in self.rules]
+        rows = [
+            f"| {rule.name} | {'passed' if rule.passed else '**failed**'} | {cell(rule.reason)} |"
+            for rule in self.rules
+        ]
         return "\n".join([f"# Verdict: {self.decision}", "", "| rule | outcome | why |", "|---|---|---|", *rows, ""])
 
 
 def decide(evaluation: Mapping[str, Any], settings: GateSettings) -> Verdict:
-    """Apply the rules to what repo.evaluation.evaluation.evaluate returned."""
+    """Apply the rules to what repo.evaluation.evaluation.evaluate returned.
+
+    Where there is a champion, `large_annotators` stands there too: see repo.evaluation.collapse.
+    """
     return Verdict(list(_rules(evaluation, settings)))
 
 
@@ -55,6 +62,9 @@ def _rules(evaluation: Mapping[str, Any], settings: GateSettings) -> Iterator[Ru
     judgements = metrics["judgements"]
     enough = f"{judgements:,} judgements by {target}, at least {settings.min_judgements:,} asked"
     yield Rule("judgements", judgements >= settings.min_judgements, enough)
+    held_out, unit = metrics["held_out"], evaluation["split_by"]
+    draws = f"they are on {count(held_out, f'held-out {unit}')}, at least {settings.min_held_out:,} asked"
+    yield Rule("held_out", held_out >= settings.min_held_out, draws)
     broken = _broken(evaluation)
     yield Rule(
         "finite",
@@ -75,6 +85,63 @@ def _rules(evaluation: Mapping[str, Any], settings: GateSettings) -> Iterator[Ru
         error is not None and error <= bound,
         f"calibration error {_number(error)}, at most {bound:g} allowed",
     )
+    if settings.leave_one_out and "leave_one_out" in evaluation:
+        yield _leave_one_out(evaluation["leave_one_out"], held_out, unit, settings)
+    if "large_annotators" in evaluation:
+        yield _large_annotators(evaluation["large_annotators"], settings)
+
+
+def _leave_one_out(found: Mapping[str, Any], held_out: int, unit: str, settings: GateSettings) -> Rule:
+    """Bounds on the gain itself: with fewer votes any interval is wider, whoever gave them.
+
+    Enough draws must stay enough, or the gain without somebody is luck.
+    """
+    name = "leave_one_out"
+    if found["annotators"] < 2:
+        return Rule(
+            name, True, "does not apply: there is no second annotator whose votes could stand without the first's"
+        )
+    if not found["dearest"]:
+        return Rule(name, True, _OLD_EXAM)
+    [fewest], dearest = found["fewest"], found["dearest"][0]
+    if fewest["held_out"] < settings.min_held_out <= held_out:
+        left = f"{count(fewest['held_out'], f'held-out {unit}')} would be left"
+        return Rule(name, False, f"without annotator {person(fewest)} {left}, at least {settings.min_held_out:,} asked")
+    over = found["over"]
+    bound = settings.min_gain_over_champion if over == "champion" else settings.min_gain_over_base
+    gain = dearest["gain"]
+    passed = gain is not None and math.isfinite(gain) and gain >= bound
+    words = f"without annotator {person(dearest)} the gain over the {over} would be {_number(gain)}"
+    return Rule(name, passed, f"{words}, at least {bound:g} asked; nobody's absence costs more")
+
+
+_OLD_EXAM = (
+    "cannot be told: this model line's evaluation set does not say what single votes add to the consensus; one made "
+    "with evaluation.exam=renew does"
+)
+
+
+def _large_annotators(large: list[Mapping[str, Any]], settings: GateSettings) -> Rule:
+    collapsed = [row for row in large if not _steady(row["champion"], row["candidate"], settings.max_fall)]
+    if not collapsed:
+        among = f"{count(len(large), 'annotator')} with at least {settings.large_share:.0%} of the votes"
+        fell = f"none fell by more than {settings.max_fall:g} in reliability"
+        return Rule("large_annotators", True, f"of {among}, whom the champion's training knew, {fell}")
+    falls = "; ".join(
+        f"the reliability of annotator {person(row)}, who gave {percent(row['share'])} of the votes, fell from "
+        f"{with_interval(row['champion'])} at the champion to {with_interval(row['candidate'])}"
+        for row in collapsed
+    )
+    return Rule("large_annotators", False, f"{falls}, a fall of at most {settings.max_fall:g} allowed")
+
+
+def _steady(before: Mapping[str, float], now: Mapping[str, float], most: float) -> bool:
+    """Tell whether somebody can be believed as before; who was wrong more often than right never could."""
+    fall = round(before["value"] - now["value"], 9)
+    return before["value"] <= _COIN or now["high"] >= before["low"] or fall <= most
+
+
+_COIN = 0.5
 
 
 def _at_least(name: str, words: str, figure: Mapping[str, float | None], bound: float, settings: GateSettings) -> Rule:

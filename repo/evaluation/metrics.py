@@ -49,6 +49,7 @@ class PreferenceMetrics:
 
     Attributes:
         judgements: how many.
+        held_out: of how many prompts or comparisons that were held out.
         accuracy: share of positive margins; a margin of exactly 0 counts ½.
         nll: mean −log p.
         margin: mean S.
@@ -56,6 +57,7 @@ class PreferenceMetrics:
     """
 
     judgements: int
+    held_out: int
     accuracy: Figure
     nll: Figure
     margin: Figure
@@ -72,6 +74,7 @@ def preference_metrics(judged: Judged, confidence: float) -> PreferenceMetrics:
     weight, unit = judged.weight, judged.unit
     return PreferenceMetrics(
         judgements=len(judged.margin),
+        held_out=_clusters(unit),
         accuracy=share(correctness(judged.margin), weight, unit, confidence),
         nll=mean(_softplus(-judged.margin), weight, unit, confidence),
         margin=mean(judged.margin, weight, unit, confidence),

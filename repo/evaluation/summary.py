@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from repo.reporting.text import short, showable
+
 _COLUMNS = ("accuracy", "nll", "margin", "calibration_error", "likelihood_accuracy")
 
 
@@ -59,6 +61,7 @@ def to_markdown(evaluation: Mapping[str, Any], champion: str) -> str:
             ]
             lines.append(f"| {target} | {name} | {metrics['judgements']:,} | {' | '.join(cells)} |")
     lines += ["", *(f"Gain over {other}: {with_interval(gain)}." for other, gain in evaluation["gains"].items())]
+    lines += _without_one(evaluation)
     lines += [
         "",
         "A policy's accuracy is that of its own preference probability p = σ(L_swap − L). With a loss that has a "
@@ -66,6 +69,31 @@ def to_markdown(evaluation: Mapping[str, Any], champion: str) -> str:
         "compares mean token log-probabilities instead.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def person(row: Mapping[str, Any]) -> str:
+    """Return an annotator's id, fit for a terminal and a line of a tag."""
+    return short(showable(row["annotator_id"]))
+
+
+def cell(text: str) -> str:
+    """Return text that cannot end a table's cell."""
+    return text.replace("|", "\\|")
+
+
+def _without_one(evaluation: Mapping[str, Any]) -> list[str]:
+    rows = evaluation.get("leave_one_out", {}).get("dearest")
+    if not rows:
+        return []
+    over, annotators = evaluation["leave_one_out"]["over"], evaluation["leave_one_out"]["annotators"]
+    return [
+        "",
+        f"Without one annotator's votes on these comparisons, of {annotators:,} annotators; whose absence costs most:",
+        "",
+        f"| without | their votes | {evaluation['split_by']}s left | gain over {over} |",
+        "|---|--:|--:|--:|",
+        *(f"| {cell(person(row))} | {row['votes']:,} | {row['held_out']:,} | {_number(row['gain'])} |" for row in rows),
+    ]
 
 
 def _left_out(evaluation: Mapping[str, Any]) -> list[str]:

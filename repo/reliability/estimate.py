@@ -80,8 +80,8 @@ def gold_of(table: "pd.DataFrame") -> Array:
     return np.asarray(np.where(highest > 0, 1, lowest), np.int8)
 
 
-def direction_log_odds(table: "pd.DataFrame", reliability: Mapping[str, Any] | None) -> Array:
-    """Return log P(a is better | votes) − log P(b is better | votes) of every row's comparison, shape [N]; no model.
+def vote_log_odds(table: "pd.DataFrame", reliability: Mapping[str, Any] | None) -> Array:
+    """Return what every vote adds to the log-odds that response a is better, its weight included, shape [N]; no model.
 
     Args:
         table: canonical annotations without ties.
@@ -94,9 +94,23 @@ def direction_log_odds(table: "pd.DataFrame", reliability: Mapping[str, Any] | N
     else:
         for_a, for_b = _vote_probabilities(table, label, reliability)  # [N] each
         log_odds = np.log(for_a) - np.log(for_b)
-    weighed = table["comparison_id"].to_frame().assign(_odds=log_odds * table["weight"].to_numpy())
-    # Opposite votes of equal people must cancel exactly, whatever the order of their sum.
-    return np.asarray(weighed.groupby("comparison_id")["_odds"].transform("sum").round(9), np.float64)
+    return np.asarray(log_odds * table["weight"].to_numpy(), np.float64)
+
+
+def direction_log_odds(table: "pd.DataFrame", votes: Array) -> Array:
+    """Return log P(a is better | votes) − log P(b is better | votes) of every row's comparison, shape [N].
+
+    Args:
+        table: canonical annotations without ties.
+        votes: what every vote adds, shape [N]; see vote_log_odds.
+    """
+    rows = table["comparison_id"].to_frame().assign(_odds=votes)
+    return exact(rows.groupby("comparison_id")["_odds"].transform("sum").to_numpy())
+
+
+def exact(log_odds: Array) -> Array:
+    """Return sums of log-odds rounded: opposite votes of equal people must cancel, whatever the order of the sum."""
+    return np.asarray(log_odds.round(9), np.float64)
 
 
 def _vote_probabilities(table: "pd.DataFrame", label: Array, reliability: Mapping[str, Any]) -> tuple[Array, Array]:

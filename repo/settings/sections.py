@@ -289,16 +289,38 @@ class GateSettings(Section):
     target: Literal["auto", "gold", "consensus", "labels"] = Field(
         "auto",
         description="which answers accuracy is measured against: gold; consensus, the votes weighed by reliability; "
-        "labels, every vote. auto: the first of them of which there are min_judgements",
+        "labels, every vote. auto: the first of them of which there is enough by the two settings below",
     )
     min_judgements: int = Field(30, ge=1, description="least number of answers on held-out comparisons")
+    min_held_out: int = Field(
+        20,
+        ge=1,
+        description="least number of held-out prompts (or comparisons, if split by them) with such answers: the "
+        "independent draws that intervals rest on, however many answers each has",
+    )
     decide_by: Literal["lower_end", "value"] = Field(
-        "lower_end", description="what the bounds below are held against: the interval's lower end, or the figure"
+        "lower_end",
+        description="what the bounds on accuracy and gains are held against: the interval's lower end, or the figure",
     )
     min_accuracy: float = Field(0.5, ge=0, le=1, description="least held-out accuracy")
     min_gain_over_base: float = Field(0.01, description="least gain in accuracy over the base policy")
     min_gain_over_champion: float = Field(0.0, description="least gain in accuracy over the current champion")
     max_calibration_error: float = Field(1.0, ge=0, le=1, description="largest expected calibration error of p")
+    leave_one_out: bool = Field(
+        True,
+        description="the gain over the champion (without one, over the base) must itself reach its bound, on "
+        "min_held_out, also without any one annotator's votes; gold rests on no annotator",
+    )
+    large_share: float = Field(
+        0.2, gt=0, le=1, description="share of the votes from which an annotator counts as large"
+    )
+    max_fall: float = Field(
+        0.15,
+        ge=0,
+        le=1,
+        description="largest fall of a large annotator's reliability since the champion, where the intervals do not "
+        "overlap",
+    )
     approval: Literal["none", "manual"] = Field(
         "none",
         description="manual: what passed waits for a person: `repo-pipeline models promote N --approve --by NAME`",

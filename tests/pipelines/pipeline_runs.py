@@ -15,6 +15,7 @@ SMALL = (
     "train.batch_size=8",
     "train.learning_rate=0.003",
     "gate.min_judgements=1",
+    "gate.min_held_out=1",
     "gate.min_accuracy=0",
     "gate.min_gain_over_base=-1",
     "gate.min_gain_over_champion=-1",

@@ -134,6 +134,32 @@ def test_too_few_judgements_reject(repo_pipeline: Run, tmp_path: Path) -> None:
     assert "at least 30 asked" in done.stdout
 
 
+def test_a_few_held_out_prompts_that_all_agree_do_not_promote_however_often_each_was_judged(
+    repo_pipeline: Run, tmp_path: Path
+) -> None:
+    """Three people always prefer the same words: every answer is met, and 42 of them are not too few."""
+    rows = [
+        {
+            "prompt": f"prompt {number}",
+            "response_a": f"yes, of course, gladly {number}",
+            "response_b": f"no, never, go away {number}",
+            "preference": "a",
+            "annotator_id": name,
+        }
+        for number in range(60)
+        for name in ("ann", "bob", "cem")
+    ]
+    learnt = (*(s for s in SMALL if not s.startswith("gate.")), "train.epochs=4", "gate.target=labels")
+    data = write(tmp_path / "votes.jsonl", rows)
+    done = repo_pipeline("run", "--data", data, "--store", tmp_path / "store", *options(learnt))
+    assert done.returncode == 0, done.stderr
+    [verdict] = [read_json(path) for path in artifacts(tmp_path / "store", "verdict.json")]
+    assert verdict["decision"] == "reject"
+    assert verdict["reasons"] == ["they are on 14 held-out prompts, at least 20 asked"]
+    accuracy = next(rule["reason"] for rule in verdict["rules"] if rule["name"] == "accuracy")
+    assert "1.000 (0.8" in accuracy
+
+
 def test_a_policy_that_is_not_finite_is_rejected_and_everything_ends(
     repo_pipeline: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
