@@ -124,9 +124,8 @@ _OLD_EXAM = (
 def _large_annotators(large: list[Mapping[str, Any]], settings: GateSettings) -> Rule:
     collapsed = [row for row in large if not _steady(row["champion"], row["candidate"], settings.max_fall)]
     if not collapsed:
-        among = f"{count(len(large), 'annotator')} with at least {settings.large_share:.0%} of the votes"
-        fell = f"none fell by more than {settings.max_fall:g} in reliability"
-        return Rule("large_annotators", True, f"of {among}, whom the champion's training knew, {fell}")
+        who = f"nobody with at least {settings.large_share:.0%} of the votes ({len(large):,} could be compared)"
+        return Rule("large_annotators", True, f"{who} fell by more than {settings.max_fall:g} in reliability")
     falls = "; ".join(
         f"the reliability of annotator {person(row)}, who gave {percent(row['share'])} of the votes, fell from "
         f"{with_interval(row['champion'])} at the champion to {with_interval(row['candidate'])}"

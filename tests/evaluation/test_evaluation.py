@@ -12,7 +12,7 @@ import pytest
 from repo.evaluation.evaluation import PolicySource, evaluate, margins_of
 from repo.evaluation.exam import Exam
 from repo.evaluation.gate import decide
-from repo.evaluation.summary import one_line
+from repo.evaluation.summary import one_line, to_markdown
 from repo.policy.losses import DPO, SimPO
 from repo.policy.training import TrainingResult, train
 from repo.settings import Settings, build_settings
@@ -125,3 +125,51 @@ def test_intervals_take_what_was_held_out_for_one_draw(
     exam = Exam.of(annotations.assign(prompt="the same question"), "comparison")
     accuracy = evaluate(exam, sources, small_settings)["policies"]["candidate"]["gold"]["accuracy"]
     assert accuracy["high"] - accuracy["low"] > 0.05
+
+
+def test_twelve_of_twelve_right_is_no_certainty_and_does_not_pass_by_default(
+    sources: dict[str, PolicySource], annotations: pd.DataFrame, small_settings: Settings
+) -> None:
+    comparisons = annotations.drop_duplicates("comparison_id").reset_index(drop=True)
+    margin = margins_of(comparisons, sources, small_settings)["candidate"].a_over_b
+    right = comparisons[(margin > 0) == (comparisons["gold"] == "a")].drop_duplicates("prompt").head(12)
+    exam = Exam.of(annotations[annotations["comparison_id"].isin(right["comparison_id"])], "prompt")
+    many = build_settings(small_settings.model_dump() | {"gate": {"target": "gold", "min_judgements": 12}}, "test")
+    result = evaluate(exam, sources, many)
+    accuracy = result["policies"]["candidate"]["gold"]["accuracy"]
+    assert (accuracy["value"], accuracy["high"]) == (1.0, pytest.approx(1))
+    assert accuracy["low"] == pytest.approx(0.788, abs=5e-4)
+    assert decide(result, many.gate).reasons == ["they are on 12 held-out prompts, at least 20 asked"]
+    assert decide(result, small_settings.gate).decision == "reject"
+
+
+def test_gold_rests_on_no_annotator_and_votes_do(
+    score: Callable[[pd.DataFrame], dict[str, Any]], annotations: pd.DataFrame
+) -> None:
+    assert "leave_one_out" not in score(annotations)
+    result = score(annotations.assign(gold=""))
+    json.dumps(result, allow_nan=False)
+    found = result["leave_one_out"]
+    assert (found["over"], found["annotators"], len(found["dearest"])) == ("base", 10, 5)
+    name = found["dearest"][0]["annotator_id"]
+    rest = score(annotations[annotations["annotator_id"] != name].assign(gold=""))
+    assert found["dearest"][0]["gain"] == pytest.approx(rest["gains"]["base"]["value"])
+    assert f"| {name} |" in to_markdown(result, "")
+
+
+def test_a_champion_is_whom_the_gain_without_somebody_is_over(
+    sources: dict[str, PolicySource], annotations: pd.DataFrame, small_settings: Settings
+) -> None:
+    again = sources | {"champion": sources["candidate"]}
+    found = evaluate(Exam.of(annotations.assign(gold=""), "prompt"), again, small_settings)["leave_one_out"]
+    assert found["over"] == "champion"
+    assert {row["gain"] for row in found["dearest"]} == {0.0}
+
+
+def test_gold_on_too_few_prompts_is_not_what_the_gate_looks_at(
+    score: Callable[[pd.DataFrame], dict[str, Any]], annotations: pd.DataFrame
+) -> None:
+    """Thirty comparisons with gold, but of fifteen prompts."""
+    few = annotations["prompt"].isin(annotations["prompt"].unique()[:15])
+    assert annotations[few]["comparison_id"].nunique() == 30
+    assert score(annotations.assign(gold=annotations["gold"].where(few, "")))["target"] == "consensus"

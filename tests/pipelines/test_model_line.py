@@ -91,6 +91,15 @@ def test_champion_and_candidate_sit_the_same_exam(line: Path) -> None:
     assert champions[0] == champions[1] == found[0]["policies"]["candidate"]["consensus"]
 
 
+def test_the_gate_looks_at_annotators_and_with_a_champion_at_what_became_of_them(line: Path) -> None:
+    verdicts = [read_json(path) for path in artifacts(line / "store", "verdict.json")]
+    names = [{rule["name"] for rule in verdict["rules"]} for verdict in verdicts]
+    assert all("leave_one_out" in rules for rules in names)
+    assert ["large_annotators" in rules for rules in names] == [False, True, True]
+    [page, *_] = artifacts(line / "store", "evaluation.md")
+    assert "Without one annotator's votes" in page.read_text()
+
+
 def test_one_row_of_gold_is_not_what_the_gate_looks_at(line: Path) -> None:
     assert {read_json(path)["target"] for path in artifacts(line / "store", "evaluation.json")} == {"consensus"}
 
