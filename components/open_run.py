@@ -58,11 +58,12 @@ def open_run(
     from repo.tracking.policies import check_champion
     from repo.tracking.promotion import finish_promotion
     from repo.tracking.registry import check_line
+    from repo.tracking.rights import refusals_told
     from repo.tracking.runs import open_parent
     from repo.uris import public_name
 
     given = locals()
-    with user_errors():
+    with user_errors(), refusals_told():
         resolved = with_pseudonyms(from_parameters({key: given[key] for key in PIPELINE_PARAMETERS}, config))
         check_line(resolved.registry.model, is_simulated(data))
         check_champion(resolved.registry.model)

@@ -94,6 +94,7 @@ def run_retraining(
 @contextlib.contextmanager
 def _at_work(settings: Settings, store: Store | Server, scratch: Path) -> Iterator[None]:
     """Be the only command at work on the model line, and close the runs of one that was killed at it."""
+    from repo.tracking.rights import refusals_told
     from repo.tracking.runs import close_abandoned
 
     store.open_experiment(settings.registry.experiment)
@@ -105,6 +106,7 @@ def _at_work(settings: Settings, store: Store | Server, scratch: Path) -> Iterat
         signals_as_errors(end_children),
         alone(scratch / "locks" / f"{line}.lock", print) as holder,
         temporary_files_in(scratch / "tmp" / line),
+        refusals_told(),
     ):
         checkpoints = scratch / "checkpoints" / line
         os.environ |= {COMMAND: str(os.getpid()), "REPO_RUN_HOLDER": holder, "REPO_CHECKPOINTS": str(checkpoints)}
@@ -178,6 +180,10 @@ def _run(name: str, parameters: dict[str, object], root: Path) -> bool:
     return True
 
 
+_TOLD = re.compile(r"^\s*error: (.+)(?:\n\s*→ (.+))?$", re.MULTILINE)
+"""What a step says to the user before it ends: all there is where it failed before it had a run to keep it in."""
+
+
 def _failure(run_id: str | None, log: Path) -> UserError:
     """Turn a failed pipeline into the failed step's own message."""
     from repo.tracking.runs import steps_of
@@ -186,6 +192,9 @@ def _failure(run_id: str | None, log: Path) -> UserError:
     if failed and failed[-1].error:
         step = failed[-1]
         return UserError(f"step {step.name} failed: {step.error}", step.remedy or f"everything it printed: {log}")
+    told = _TOLD.findall(log.read_text(encoding="utf-8"))
+    if told:
+        return UserError(f"the pipeline failed: {told[-1][0]}", told[-1][1] or f"everything the steps printed: {log}")
     return UserError(f"the pipeline failed; the end of {log}:\n{_tail(log)}", f"everything the steps printed: {log}")
 
 

@@ -72,11 +72,13 @@ def fetch(pointer: Pointer, destination: Path | None = None) -> Path:
     """
     import mlflow
 
+    from repo.tracking.rights import missing_right
+
     try:
         found_at = location(pointer.mlflow_uri)
         path = Path(mlflow.artifacts.download_artifacts(found_at, dst_path=str(destination) if destination else None))
     except (mlflow.exceptions.MlflowException, OSError) as error:
-        raise UserError(
+        raise missing_right(error) or UserError(
             f"{pointer.mlflow_uri}: cannot be downloaded from {mlflow.get_tracking_uri()}: {error}",
             "check that this is the store it was published to and that its artifacts still exist, then run again",
         ) from error

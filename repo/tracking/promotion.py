@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, ErrorCode
 
 from repo.errors import UserError
 from repo.tracking.decisions import Decision, record
@@ -116,38 +118,56 @@ def _switch_champion(
             f"but the champion is now {_named(current)}",
             "run the pipeline again, so that it is compared with the present champion",
         )
+    # Undated, it waits; what it replaces is written first, so that the same call finds out later what was begun.
+    if tags.get(Tag.PROMOTED_AT):
+        client.set_model_version_tag(model_name, version, Tag.PROMOTED_AT, "")
     client.set_model_version_tag(model_name, version, Tag.PROMOTED_FROM, current or "")
     _freeze_exam(client, model_name, tags)
-    # Interrupted before this, the old champion serves on with its own rollback target, and the version still waits:
-    # it is not dated. After it, the same call finds by the tag what the rollback target is.
+    # Interrupted before this, the old champion serves on with its own rollback target.
     client.set_registered_model_alias(model_name, CHAMPION, version)
-    undated = {key: value for key, value in tags.items() if key != Tag.PROMOTED_AT}
-    return {**undated, Tag.PROMOTED_FROM: current or ""}
+    return {**tags, Tag.PROMOTED_AT: "", Tag.PROMOTED_FROM: current or ""}
 
 
 def _settle(client: MlflowClient, model_name: str, version: str, tags: Mapping[str, str]) -> None:
-    """Bring everything else in line with the champion; the last thing taken away is what says that this is undone."""
-    if Tag.PROMOTED_FROM in tags and Tag.PROMOTED_AT not in tags:
-        client.set_model_version_tag(model_name, version, Tag.PROMOTED_AT, _now())
+    """Bring everything else in line with the champion; dated last, because an undated champion is one half made."""
     replaced = tags.get(Tag.PROMOTED_FROM, "")
     if replaced in {info.version for info in list_models(model_name)}:
         client.set_registered_model_alias(model_name, PREVIOUS_CHAMPION, replaced)
     elif alias_of(client, model_name, PREVIOUS_CHAMPION) == version:
-        client.delete_registered_model_alias(model_name, PREVIOUS_CHAMPION)
+        _take_away(client, model_name, PREVIOUS_CHAMPION)
     if alias_of(client, model_name, CHALLENGER) == version:
-        client.delete_registered_model_alias(model_name, CHALLENGER)
+        _take_away(client, model_name, CHALLENGER)
+    if Tag.PROMOTED_FROM in tags and not tags.get(Tag.PROMOTED_AT):
+        client.set_model_version_tag(model_name, version, Tag.PROMOTED_AT, _now())
+
+
+def _take_away(client: MlflowClient, model_name: str, alias: str) -> None:
+    """Taking an alias away needs MANAGE, setting one only EDIT; without it the alias stays on the champion, where it
+    means nothing, until the next candidate or promotion takes it over.
+    """
+    try:
+        client.delete_registered_model_alias(model_name, alias)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(PERMISSION_DENIED):
+            raise
 
 
 def unfinished_promotion(model_name: str) -> ModelInfo | None:
     """Return what was left undone: a promotion or rollback cut short, or a version that passed and waits for no one."""
     infos = list_models(model_name)
     current = version_called(infos, CHAMPION)
-    # A promotion takes the alias challenger away last, a rollback previous-champion.
-    if current and PREVIOUS_CHAMPION in current.aliases:
-        return current
-    if current and CHALLENGER in current.aliases and (current.verdict == "promote" or current.forced):
+    if current and _half_made(current, infos):
         return current
     return next((info for info in infos if _ready(info, current)), None)
+
+
+def _half_made(current: ModelInfo, infos: Sequence[ModelInfo]) -> bool:
+    """Whether the champion is not dated yet, or previous-champion is not what it took the place of."""
+    if current.promoted_from is None:
+        return False  # somebody moved the alias in MLflow
+    previous = version_called(infos, PREVIOUS_CHAMPION)
+    known = current.promoted_from in {info.version for info in infos}
+    return not current.promoted_at or (known and (previous is None or previous.version != current.promoted_from))
 
 
 def finish_promotion(model_name: str, owner: str, settle: float = SETTLE) -> str | None:

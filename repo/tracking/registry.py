@@ -74,7 +74,7 @@ class ModelInfo:
         simulated: whether it was trained on simulated annotations.
         compared_with: the champion it was compared with, "" where there was none; None where that is not known.
         promoted_at: when it became champion, ISO 8601, UTC, or "".
-        promoted_from: the champion that it took the place of, or "".
+        promoted_from: the champion that it took the place of, "" where there was none; None where it took none's.
         approval: "waiting" for a person, "approved", or "" where none was asked for.
         copied_from: the version of another line that it is a copy of, NAME/VERSION, or "".
         decisions: what people decided about it, oldest first.
@@ -98,7 +98,7 @@ class ModelInfo:
     simulated: bool
     compared_with: str | None
     promoted_at: str
-    promoted_from: str
+    promoted_from: str | None
     approval: str
     copied_from: str
     decisions: list[Decision]
@@ -249,7 +249,7 @@ def _info(version: ModelVersion, aliases: Mapping[str, str]) -> ModelInfo:
         simulated=tags.get(Tag.SIMULATED) == "true",
         compared_with=tags.get(Tag.COMPARED_WITH),
         promoted_at=tags.get(Tag.PROMOTED_AT, ""),
-        promoted_from=tags.get(Tag.PROMOTED_FROM, ""),
+        promoted_from=tags.get(Tag.PROMOTED_FROM),
         approval=tags.get(Tag.APPROVAL, ""),
         copied_from=tags.get(Tag.COPIED_FROM, ""),
         decisions=decisions_in(tags),

@@ -24,6 +24,7 @@ from repo.errors import MAKE_ROOM, UserError, no_room
 from repo.lifeline import end_with_the_command
 from repo.tracking.handover import lies_here, location
 from repo.tracking.lease import SECONDS, Claim, release, renew, take
+from repo.tracking.rights import refusals_told
 from repo.tracking.step_run import StepRun
 from repo.uris import public_name
 
@@ -118,11 +119,12 @@ def step_run(parent_run_id: str, name: str) -> Iterator[StepRun]:
     A retried step is a new child run; the earlier one stays as it ended.
     """
     end_with_the_command()
-    run = StepRun(_step_run_id(parent_run_id, name))
     started = time.monotonic()
+    with user_errors(), refusals_told():
+        run = StepRun(_step_run_id(parent_run_id, name))
     with user_errors(), mlflow.start_run(run_id=run.run_id, nested=True):
         try:
-            with _lease_kept(parent_run_id):
+            with refusals_told(), _lease_kept(parent_run_id):
                 yield run
         except KeyboardInterrupt:
             run.set_tags({ERROR: "stopped by the user"})

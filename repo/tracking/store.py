@@ -277,8 +277,10 @@ def _opened(store: Store | Server, remedy: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    from repo.tracking.rights import refusals_told
+
     try:
-        with _in_a_hurry():
+        with _in_a_hurry(), refusals_told():
             yield
     except (MlflowException, SQLAlchemyError) as error:
         problem = without_secrets(str(error).splitlines()[0], store.tracking_uri)
@@ -306,14 +308,16 @@ def _ensure_experiment(tracking_uri: str, experiment: str, remedy: str, artifact
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    from repo.tracking.rights import refusals_told
     from repo.tracking.runs import ensure_experiment
 
     # It would announce that it creates tables, on the terminal of somebody who never asked for a database.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     try:
         client = MlflowClient(tracking_uri=tracking_uri)
-        experiment_id = ensure_experiment(client, experiment, artifact_location)
-        return str(client.get_experiment(experiment_id).artifact_location)
+        with refusals_told():
+            experiment_id = ensure_experiment(client, experiment, artifact_location)
+            return str(client.get_experiment(experiment_id).artifact_location)
     except (MlflowException, SQLAlchemyError) as error:
         problem = without_secrets(str(error).splitlines()[0], tracking_uri)
         raise UserError(f"{public_name(tracking_uri)}: {problem}", remedy) from error

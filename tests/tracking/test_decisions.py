@@ -296,7 +296,7 @@ def test_a_copy_carries_what_is_true_of_the_policy_and_nothing_of_its_line(whole
     copy = copy_version(NAME, info_of(version), "production", Wish("bob", reason="release 7"))
     made = info_of(copy, "production")
     assert (made.copied_from, made.aliases, made.digest) == (f"{NAME}/1", ["challenger"], info_of(version).digest)
-    assert (made.verdict, made.loss, made.promoted_at, made.promoted_from) == ("promote", "ipo", "", "")
+    assert (made.verdict, made.loss, made.promoted_at, made.promoted_from) == ("promote", "ipo", "", None)
     assert decided(copy, "production") == [("copied", "bob", "release 7", "")]
     assert copy_version(NAME, info_of(version), "production", ANN) == copy
     assert finish_promotion("production", "a run there", SOON) is None, "whoever copied it promotes it"
