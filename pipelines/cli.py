@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.hooks import hooks
 from pipelines.kubeflow.commands import submit
 from pipelines.kubeflow.schedule_commands import schedule
 from pipelines.models.commands import models
@@ -382,6 +383,7 @@ def retrain(
 main.add_command(models)
 main.add_command(submit)
 main.add_command(schedule)
+main.add_command(hooks)
 
 
 @main.command()
