@@ -125,7 +125,7 @@ if not secret:
     sys.exit("REPO_WEBHOOK_SECRET is not set")
 
 client = MlflowClient(tracking_uri=server, registry_uri=server)
-hook = next((hook for hook in client.list_webhooks() if hook.url == URL), None)
+hook = next((hook for hook in client.list_webhooks(max_results=1000) if hook.url == URL), None)
 if hook is None:
     hook = client.create_webhook("repo-pipeline", URL, EVENTS, secret=secret)
 else:
