@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from receivers import MODEL, PROGRAM, SECRET, Receiver, champion_moved, message, receiving, signed, wait_until
 
@@ -241,7 +241,9 @@ def test_a_receiver_that_cannot_work_does_not_start_and_says_so_in_a_line(
     assert len(done.stderr.splitlines()) == 1
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 400), st.integers(-400, 400)), max_size=30))
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 200), st.integers(-310, 310)), max_size=30))
+@example([(0, 0, 0), (1, 200, 0), (0, 50, 0)])
+@example([(0, 0, 300), (1, 500, 0), (0, 50, 0)])
 def test_no_delivery_is_acted_upon_twice_however_the_clock_goes_on(
     program: ModuleType, requests: list[tuple[int, int, int]]
 ) -> None:

@@ -1,4 +1,4 @@
-"""`repo-pipeline hooks example` against an MLflow server that really fires: what is printed is done here to the letter."""
+"""`repo-pipeline hooks example` against an MLflow server that really fires; what is printed is done to the letter."""
 
 import os
 import re
