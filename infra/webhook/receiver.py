@@ -1,9 +1,10 @@
 """Receive MLflow's webhooks on one registered model: its champion moved, or a version waits for approval.
 
-    REPO_WEBHOOK_SECRET=... python receiver.py --model repo-policy --port 8080 --command "sh -c 'cat >> events.jsonl'"
+    python receiver.py --model repo-policy --port 8080 --command "sh -c 'cat >> events.jsonl'"
 
-Needs nothing beside Python. Each event is printed as one line of JSON and given to the command, if there is one, on its
-standard input. A request is believed only where its signature fits REPO_WEBHOOK_SECRET, and acted upon once.
+Needs Python, and REPO_WEBHOOK_SECRET in its environment. Each event is printed as one line of JSON and given to the
+command, if there is one, on its standard input. A request is believed only where its signature fits that secret, and
+acted upon once.
 
 MLflow waits 30 seconds for an answer and asks again after 429, 500, 502, 503 and 504. So an event is answered (202) as
 soon as it is queued, and 503 is said only where the same request may be welcome later.

@@ -27,6 +27,7 @@ COMMANDS = (
     "models",
     "submit",
     "schedule",
+    "hooks",
     "ui",
     "settings",
     "simulate",
