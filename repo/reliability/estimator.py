@@ -142,7 +142,7 @@ class AnnotatorReliability:
         >>> label = [+1, +1, -1] * 3 + [-1, -1, +1] * 3
         >>> fitted = AnnotatorReliability().fit(annotator, label, comparison)
         >>> dict(zip(fitted.annotators_, fitted.reliability_.round(2).tolist()))
-        {'ann': 0.94, 'bob': 0.94, 'carl': 0.13}
+        {'ann': 0.95, 'bob': 0.95, 'carl': 0.13}
         >>> (fitted.direction_ > 0.5).tolist()
         [True, True, True, False, False, False]
         >>> fitted.posterior()[:3].round(2).tolist()

@@ -7,8 +7,10 @@ their difference, a draw of its own from N(lean, lean_sd²): the coins' correlat
     L_k(η) = Π_i [η p₋ᵢ + (1 − η)(1 − p₋ᵢ)],    evidence(level, sd) = Π_k ∫ L_k(η) N(logit η; level, sd²) d logit η
 
 p₋ᵢ = the others' probability of the side that vote i took, own votes left out of everything (see left_out.py). sd has a
-half-Cauchy prior. People are told apart where that explains the votes better than sd = 0; else everybody gets
-the pooled value. The intervals take every spread into account, as far as the votes leave it open.
+half-Cauchy prior, and its posterior has the level integrated out: at the level that suits it best, a wide population
+would look as well pinned down as a narrow one. People are told apart where that, each spread at its best level,
+explains the votes better than sd = 0; else everybody gets the pooled value. The intervals take every spread into
+account, as far as the votes leave it open.
 """
 
 from dataclasses import dataclass
@@ -230,10 +232,12 @@ def fit_axis(values: Array, axis: Array, start: float, center: float, differ: bo
     evidence = _Evidence(values, axis, center)
     tried = (POOLED, *SPREADS)
     found = [evidence.best_mean(start, spread) for spread in tried]
-    heights = np.array([value for _, _, value in found])
+    heights, precisions = np.array([value for _, _, value in found]), np.array([known for _, known, _ in found])
     likelihoods, prior = np.exp(heights - heights.max()), _spread_prior()
     told_apart = differ or bool(np.average(likelihoods[1:], weights=prior[1:]) > likelihoods[0])
-    weight = likelihoods * prior / (likelihoods * prior).sum()
+    # The mean integrated out, by Laplace: taken at its best value, spreads come out too small (ML against REML).
+    weight = likelihoods * prior / np.sqrt(precisions)
+    weight /= weight.sum()
     candidates = tuple(
         Candidate(mean, spread, precision, float(share))
         for (mean, precision, _), spread, share in zip(found, tried, weight, strict=True)

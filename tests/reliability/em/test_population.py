@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from scipy import stats
 
-from repo.reliability.em.population import LEVELS, OPINIONS, Likelihood, fit_population, log_density
+from repo.reliability.em.population import (
+    LEVEL_PRIOR,
+    LEVELS,
+    OPINIONS,
+    Likelihood,
+    fit_axis,
+    fit_population,
+    log_density,
+)
 from repo.reliability.estimator import AnnotatorReliability
 
 pytestmark = pytest.mark.filterwarnings("ignore::repo.reliability.diagnostics.ReliabilityWarning")
@@ -54,6 +62,25 @@ def test_the_evidence_is_the_beta_binomials_where_every_label_is_known() -> None
     integral = (np.exp(likelihood) * density).sum(1) * (LEVELS[1] - LEVELS[0])
     closed = stats.betabinom(number, 4, 2).pmf(right) / stats.binom(number, 0.5).pmf(right) * 0.5**number
     np.testing.assert_allclose(integral, closed, rtol=1e-3)
+
+
+def test_a_spread_is_as_probable_as_the_evidence_with_the_level_integrated_out() -> None:
+    """Where every likelihood is normal, Laplace is exact: the people are jointly normal, alike through their level."""
+    peaks, sd, tried = np.array([0.4, 1.1, 1.3, 2.2]), 0.4, (0.3, 0.6, 1.0)
+    values = -0.5 * ((LEVELS - peaks[:, None]) / sd) ** 2
+    center, wide = LEVEL_PRIOR
+
+    def weights(values: np.ndarray) -> np.ndarray:
+        found = {part.spread: part.weight for part in fit_axis(values, LEVELS, 1.0, center).candidates}
+        return np.array([found[spread] for spread in tried])
+
+    def evidence(spread: float) -> float:
+        covariance = (spread**2 + sd**2) * np.eye(len(peaks)) + wide**2
+        return float(stats.multivariate_normal(np.full(len(peaks), center), covariance).pdf(peaks))
+
+    prior = weights(np.zeros_like(values))
+    posterior, expected = weights(values), prior * [evidence(spread) for spread in tried]
+    np.testing.assert_allclose(posterior / posterior.sum(), expected / expected.sum(), rtol=1e-3)
 
 
 def test_an_opinion_counts_as_the_marginal_likelihood_says() -> None:
