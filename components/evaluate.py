@@ -37,7 +37,7 @@ def evaluate(
     from repo.files import read_json, write_json, write_text
     from repo.settings import settings_from_json
     from repo.tracking.exams import exam_of
-    from repo.tracking.handover import fetch, figures_metadata, read_pointer, write_pointer
+    from repo.tracking.handover import fetch, read_pointer, write_pointer
     from repo.tracking.models import RELIABILITY_FILE
     from repo.tracking.passes import read_pass, still_champion
     from repo.tracking.policies import champion_source, policy_source
@@ -69,7 +69,6 @@ def evaluate(
         write_pointer(pointer, evaluation.path)
         evaluation.metadata.update(pointer.metadata | {"exam": address.mlflow_uri})
         figures = flat_metrics(result)
-        run.log_metrics(figures)
-        metrics.metadata.update(figures_metadata(figures))
+        metrics.metadata.update(run.hand_on(figures))
         say(one_line(result))
         return version

@@ -23,7 +23,7 @@ def merge(
 
     from repo.console import say
     from repo.settings import settings_from_json
-    from repo.tracking.handover import fetch, figures_metadata, read_pointer, write_pointer
+    from repo.tracking.handover import fetch, read_pointer, write_pointer
     from repo.tracking.merging import merge_batches, publish_parts
     from repo.tracking.runs import step_run
 
@@ -32,8 +32,7 @@ def merge(
         merged = merge_batches(fetch(read_pointer(annotations.path)), chosen)
         pointer = publish_parts(run, run_id, merged, chosen, Path(directory))
         counts = merged.counts()
-        run.log_metrics(counts)
-        metrics.metadata.update(figures_metadata(counts))
+        metrics.metadata.update(run.hand_on(counts))
         write_pointer(pointer, parts.path)
         parts.metadata.update(pointer.metadata | {"data_digest": merged.data_digest})
         for words in merged.words():

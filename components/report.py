@@ -33,7 +33,7 @@ def report(
     from repo.files import write_text
     from repo.reporting.report import build_report, report_inputs, write_report
     from repo.settings import settings_from_json
-    from repo.tracking.handover import fetch, figures_metadata, read_pointer, write_pointer
+    from repo.tracking.handover import fetch, read_pointer, write_pointer
     from repo.tracking.runs import step_run
 
     with step_run(run_id, "report") as run, tempfile.TemporaryDirectory() as directory:
@@ -54,8 +54,7 @@ def report(
             changed = [row["annotator"] for row in inputs.drift["annotators"] if row["changed"]]
             figures |= {"annotators_changed": float(len(changed)), "annotators_new": float(len(inputs.drift["new"]))}
             run.set_tags({"annotators_changed": ", ".join(changed)})
-        run.log_metrics(figures)
-        metrics.metadata.update(figures_metadata(figures))
+        metrics.metadata.update(run.hand_on(figures))
         if inputs.drift and changed:
             say(f"changed since version {inputs.drift['version']}: {', '.join(changed)}")
         mean = figures["mean_reliability"]

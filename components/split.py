@@ -27,7 +27,7 @@ def split(
     from repo.console import say
     from repo.settings import settings_from_json
     from repo.tracking.exams import EXAM_POINTER, frozen_exam
-    from repo.tracking.handover import fetch, figures_metadata, read_pointer, write_pointer
+    from repo.tracking.handover import fetch, read_pointer, write_pointer
     from repo.tracking.runs import step_run
 
     with step_run(run_id, "split") as run, tempfile.TemporaryDirectory() as directory:
@@ -40,8 +40,7 @@ def split(
             write_pointer(exam[1], Path(directory, EXAM_POINTER))
         pointer = run.publish(Path(directory), "split")
         counts = {"train": float(len(result.train)), "held_out": float(len(result.held_out))}
-        run.log_metrics(counts)
-        metrics.metadata.update(figures_metadata(counts))
+        metrics.metadata.update(run.hand_on(counts))
         write_pointer(pointer, parts.path)
         parts.metadata.update(pointer.metadata | {"data_digest": annotations.metadata["data_digest"]})
         say(f"{len(result.train):,} annotations to train on, {len(result.held_out):,} held out by {result.by}")

@@ -70,7 +70,10 @@ def train(
         ledger = goes_on.ledger if goes_on else None
         details = policy_details(result.summary, record, name, parts.metadata["data_digest"], ledger)
         model = log_policy(run, result.policy, name, result.reliability, details, result.state)
-        metrics.metadata.update(figures_metadata(result.history[-1]))
+        # Named apart from the curves: Kubeflow's MLflow plugin, where it is on, logs them to the same run.
+        metrics.metadata.update(
+            figures_metadata({f"final/{name}": value for name, value in result.history[-1].items()})
+        )
         for artifact, pointer in ((policy, model), (training, record)):
             write_pointer(pointer, artifact.path)
             artifact.metadata.update(pointer.metadata)

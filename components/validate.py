@@ -28,7 +28,7 @@ def validate(
     from repo.files import write_text
     from repo.reporting.validation_page import render_validation
     from repo.settings import settings_from_json
-    from repo.tracking.handover import figures_metadata, write_pointer
+    from repo.tracking.handover import write_pointer
     from repo.tracking.runs import step_run
 
     with step_run(run_id, "validate") as run, tempfile.TemporaryDirectory() as directory:
@@ -40,9 +40,8 @@ def validate(
         pointer = run.publish(Path(directory), "annotations")
         summary = result.summary
         counts = {name: float(value) for name, value in vars(summary).items() if isinstance(value, int)}
-        run.log_metrics(counts)
         run.set_tags({"data_digest": summary.digest})
-        metrics.metadata.update(figures_metadata(counts))
+        metrics.metadata.update(run.hand_on(counts))
         say(
             f"{summary.rows_kept:,} of {summary.rows_read:,} rows kept, {summary.rows_quarantined:,} quarantined; "
             f"{summary.annotations:,} annotations by {summary.annotators:,} annotators on {summary.comparisons:,} "

@@ -35,7 +35,7 @@ def validate_batches(
     from repo.inbox.look import State
     from repo.reporting.inbox import render_batches
     from repo.settings import settings_from_json
-    from repo.tracking.handover import fetch, figures_metadata, read_pointer, write_pointer
+    from repo.tracking.handover import fetch, read_pointer, write_pointer
     from repo.tracking.passes import batches_of, remember, save_judged
     from repo.tracking.runs import step_run
 
@@ -58,8 +58,7 @@ def validate_batches(
         annotations.metadata.update(pointer.metadata)
         kept_out = [one.batch for one in judged if one.batch.state is State.QUARANTINED]
         counts = {"batches": float(len(good)), "batches_quarantined": float(len(kept_out))}
-        run.log_metrics(counts)
-        metrics.metadata.update(figures_metadata(counts))
+        metrics.metadata.update(run.hand_on(counts))
         for batch, result in good:
             summary = result.summary
             say(f"{batch.name}: {summary.annotations:,} annotations by {summary.annotators:,} annotators")

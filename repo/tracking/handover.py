@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from repo.errors import UserError
 from repo.files import read_json, text_digest, tree_digest, write_json
@@ -104,7 +105,7 @@ def verify(pointer: Pointer) -> None:
 
 def lies_here(address: str) -> bool:
     """Whether what `location` returned is on this machine's disk, where it can be read as it lies."""
-    return "://" not in address or address.startswith("file://")
+    return urlsplit(address).scheme in ("", "file")
 
 
 def location(mlflow_uri: str) -> str:

@@ -107,7 +107,9 @@ def open_parent(
         client.update_run(run_id, status="RUNNING")
     parent = StepRun(run_id)
     parent.set_tags(tags)
-    parent.log_params(settings)
+    # The plugin may have logged parameters of the same name, and MLflow lets nobody change one.
+    there = client.get_run(run_id).data.params
+    parent.log_params({name: value for name, value in settings.items() if name not in there})
     return run_id
 
 
@@ -121,8 +123,8 @@ def step_run(parent_run_id: str, name: str) -> Iterator[StepRun]:
     end_with_the_command()
     started = time.monotonic()
     with user_errors(), refusals_told():
-        run = StepRun(_step_run_id(parent_run_id, name))
-    with user_errors(), mlflow.start_run(run_id=run.run_id, nested=True):
+        run = _open_step_run(parent_run_id, name)
+    with user_errors(), _active(run):
         try:
             with refusals_told(), _lease_kept(parent_run_id):
                 yield run
@@ -231,7 +233,8 @@ def _close(parent: Run, status: str) -> None:
         if line:
             release(line, parent.info.run_id)
     finally:
-        client.set_terminated(parent.info.run_id, ended)
+        if _injected_parent(client) != parent.info.run_id:
+            client.set_terminated(parent.info.run_id, ended)
 
 
 _GO_ON = "run the same command again: a training goes on from its last checkpoint (killed for memory? see dmesg)"
@@ -291,13 +294,24 @@ def _create_run(client: MlflowClient, experiment_id: str, name: str, tags: Mappi
     return str(client.create_run(experiment_id, run_name=name, tags=tags).info.run_id)
 
 
-def _step_run_id(parent_run_id: str, name: str) -> str:
+def _open_step_run(parent_run_id: str, name: str) -> StepRun:
     injected = os.environ.get("MLFLOW_RUN_ID")
     if injected and injected != parent_run_id:
-        return injected
+        return StepRun(injected, plugged=True)
     client = MlflowClient()
     experiment_id = client.get_run(parent_run_id).info.experiment_id
-    return _create_run(client, experiment_id, name, {MLFLOW_PARENT_RUN_ID: parent_run_id})
+    return StepRun(_create_run(client, experiment_id, name, {MLFLOW_PARENT_RUN_ID: parent_run_id}))
+
+
+@contextmanager
+def _active(run: StepRun) -> Iterator[None]:
+    """Make it MLflow's active run, and end it with the body: a run of the plugin is left to the plugin to end."""
+    try:
+        with mlflow.start_run(run_id=run.run_id, nested=True):
+            yield
+    finally:
+        if run.plugged:
+            MlflowClient().update_run(run.run_id, status="RUNNING")
 
 
 def _injected_parent(client: MlflowClient) -> str | None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from repo.tracking.handover import Pointer, content_digest
+from repo.tracking.handover import Pointer, content_digest, figures_metadata
 
 T = TypeVar("T")
 
@@ -20,9 +20,23 @@ _BATCH = 100
 
 @dataclass(frozen=True)
 class StepRun:
-    """The MLflow run of one step."""
+    """The MLflow run of one step.
+
+    Args:
+        run_id: the run.
+        plugged: whether it is one of Kubeflow's MLflow plugin, which logs to it whatever figures the step hands to
+            Kubeflow, and ends it.
+    """
 
     run_id: str
+    plugged: bool = False
+
+    def hand_on(self, figures: Mapping[str, float]) -> dict[str, float | str]:
+        """Log figures once; return them as metadata of a Kubeflow artifact. The plugin logs no NaN."""
+        handed = figures_metadata(figures)
+        left = {name: value for name, value in figures.items() if isinstance(handed[name], str)}
+        self.log_metrics(left if self.plugged else figures)
+        return handed
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log numbers; NaN is kept as such.

@@ -179,8 +179,9 @@ class Server:
 
     @property
     def name(self) -> str:
-        """The address as it may be shown."""
-        return public_name(self.tracking_uri)
+        """The address as it may be shown, and the workspace there if one is named."""
+        workspace = os.environ.get("MLFLOW_WORKSPACE")
+        return public_name(self.tracking_uri) + (f" (workspace {workspace})" if workspace else "")
 
     def check(self) -> None:
         """Ask a server once, with a short time limit, whether it is well: MLflow's own retries take minutes.
@@ -267,7 +268,9 @@ _ANOTHER_STORE = "make that directory usable, or choose another with --store DIR
 _PLAIN_NAME = "choose a directory without %, ? and # in its path with --store DIR"
 _PATIENCE = 10
 """Seconds that a server may take to say that it is well."""
-_ANOTHER_SERVER = "start that server, correct or unset MLFLOW_TRACKING_URI, or name a directory with --store DIR"
+_ANOTHER_SERVER = (
+    "start that server, correct or unset MLFLOW_TRACKING_URI and MLFLOW_WORKSPACE, or name a directory with --store DIR"
+)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from repo.errors import UserError
 from repo.files import tree_digest
-from repo.tracking.handover import Pointer, content_digest, fetch, read_pointer, write_pointer
+from repo.tracking.handover import Pointer, content_digest, fetch, lies_here, read_pointer, write_pointer
 from repo.tracking.runs import step_run
 
 
@@ -69,3 +69,17 @@ def test_a_models_digest_sees_every_file_but_mlflows_note(tmp_path_factory, file
     changed = directory / data.draw(st.sampled_from(sorted(files)))
     changed.write_bytes(changed.read_bytes() + b"!")
     assert content_digest(directory) != before
+
+
+@pytest.mark.parametrize(
+    ("address", "here"),
+    [
+        ("/store/artifacts/1", True),
+        ("file:///store/artifacts/1", True),
+        ("mlflow-artifacts:/1/models/m-2", False),
+        ("s3://bucket/1", False),
+        ("dbfs:/1", False),
+    ],
+)
+def test_only_what_lies_on_this_machine_is_read_where_it_lies(address, here):
+    assert lies_here(address) is here

@@ -3,11 +3,13 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow import MlflowClient
 
+import components
 from repo.console import user_errors
 from repo.errors import UserError
 from repo.tracking.registry import Tag
@@ -156,34 +158,74 @@ def test_a_running_step_has_no_time_yet(store, parent):
     assert (outcome.status, outcome.seconds) == ("RUNNING", None)
 
 
-def test_kubeflows_own_runs_are_used_where_its_plugin_is_on(store, monkeypatch):
+def test_kubeflows_own_runs_are_used_where_its_plugin_is_on_and_nothing_is_logged_twice(store, monkeypatch):
+    """What the plugin does, as its source says: after a step's code it logs the task's inputs and the finite scalars of
+    its Metrics artifacts to the task's run and ends that; the API server ends the pipeline's.
+    """
     client = MlflowClient()
     experiment_id = client.create_experiment("kubeflow's")
     pipeline = client.create_run(experiment_id, run_name="pipeline").info.run_id
+    client.log_param(pipeline, "data", "s3://user:secret@bucket/votes")
     tasks = {
         name: client.create_run(experiment_id, run_name=name, tags={"mlflow.parentRunId": pipeline}).info.run_id
-        for name in ("open-run", "train", "close-run")
+        for name in ("open-run", "train", "report", "close-run")
     }
+
+    def launched(name, handed):
+        run_id = tasks[name]
+        assert run_of(run_id).info.status == "RUNNING", "we end no run that we did not open"
+        client.log_param(run_id, "run_id", pipeline)
+        for key, value in handed.items():
+            if isinstance(value, float):
+                client.log_metric(run_id, key, value, step=0)
+        client.set_terminated(run_id, "FINISHED")
+
     monkeypatch.setenv("MLFLOW_RUN_ID", tasks["open-run"])
-    parent = open_parent("repo", "training", "job-1", settings={"train.loss": "ipo"}, tags={})
+    parent = open_parent("repo", "training", "job-1", {"train.loss": "ipo", "data": "s3://***@bucket/votes"}, tags={})
     assert parent == pipeline
-    assert run_of(pipeline).data.params == {"train.loss": "ipo"}
+    assert run_of(pipeline).data.params == {"train.loss": "ipo", "data": "s3://user:secret@bucket/votes"}
     assert run_of(pipeline).info.experiment_id == experiment_id
+    launched("open-run", {})
+
+    monkeypatch.setenv("MLFLOW_RUN_ID", tasks["report"])
+    with step_run(parent, "report") as run:
+        handed = run.hand_on({"accuracy": 0.5, "nll": float("nan")})
+    assert run.run_id == tasks["report"]
+    assert handed == {"accuracy": 0.5, "nll": "not finite"}
+    launched("report", handed)
+    logged = run_of(tasks["report"]).data.metrics
+    assert logged.keys() == {"accuracy", "nll", "seconds"}
+    assert [len(client.get_metric_history(tasks["report"], name)) for name in logged] == [1, 1, 1]
 
     monkeypatch.setenv("MLFLOW_RUN_ID", tasks["train"])
-    with step_run(parent, "train") as run:
-        run.log_metrics({"loss": 0.5})
-    assert run.run_id == tasks["train"]
-    assert run_of(tasks["train"]).info.status == "FINISHED"
+    with pytest.raises(SystemExit), step_run(parent, "train"):
+        raise UserError("no room", "make some")
+    assert run_of(tasks["train"]).data.tags["repo.error"] == "no room"
+    launched("train", {})
 
     monkeypatch.setenv("MLFLOW_RUN_ID", tasks["close-run"])
     close_parent("job-1", "SUCCEEDED")
-    assert run_of(pipeline).info.status == "FINISHED"
-    assert {s.name: s.status for s in steps_of(pipeline)} == {
-        "open-run": "FAILED",
-        "train": "FINISHED",
-        "close-run": "RUNNING",
-    }
+    assert run_of(pipeline).info.status == "RUNNING", "the API server ends it"
+    assert run_of(tasks["close-run"]).info.status == "RUNNING"
+
+
+def test_without_the_plugin_figures_are_logged_by_us_and_handed_on(store, parent):
+    with step_run(parent, "report") as run:
+        assert run.hand_on({"accuracy": 0.5, "nll": float("nan")}) == {"accuracy": 0.5, "nll": "not finite"}
+    logged = run_of(run.run_id).data.metrics
+    assert logged.keys() == {"accuracy", "nll", "seconds"}
+    assert run_of(run.run_id).info.status == "FINISHED"
+
+
+def test_no_step_logs_what_it_hands_to_kubeflow_by_another_way():
+    """Figures go through hand_on: logged beside it, they would stand in the plugin's run twice."""
+    folder = Path(components.__file__).parent
+    both = [
+        file.name
+        for file in folder.glob("*.py")
+        if "metrics.metadata.update(" in file.read_text() and "run.log_metrics(" in file.read_text()
+    ]
+    assert both == []
 
 
 def test_a_run_named_for_the_whole_pipeline_is_its_parent(store, monkeypatch):
