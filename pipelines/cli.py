@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.doctor.commands import doctor
 from pipelines.hooks import hooks
 from pipelines.kubeflow.commands import submit
 from pipelines.kubeflow.schedule_commands import schedule
@@ -74,6 +75,7 @@ def main() -> None:
     \b
     Start here:
       repo-pipeline demo                            simulated annotations, one to three minutes
+      repo-pipeline doctor                          whether everything is there that a run needs
       repo-pipeline inspect --data votes.jsonl      how your own annotations are understood
       repo-pipeline run --data votes.jsonl          a policy from them, and whom to believe
       repo-pipeline models                          what was trained, and which one is champion
@@ -148,6 +150,9 @@ def fortnight(output: Path | None, nights: int, store: Path | None, overrides: t
     click.echo(f"{count(nights, 'night')} of retraining of {line}; everything is kept in {chosen.name}")
     run.run(chosen, scratch, verbose, lambda night: click.echo(night_line(night)))
     click.echo("\n".join(["", *nights_table(run.nights), "", *truth_lines(run.errors()), f"page: {run.page}"]))
+
+
+main.add_command(doctor)
 
 
 @main.command()

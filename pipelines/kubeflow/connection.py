@@ -26,6 +26,10 @@ _IN_CLUSTER = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
 _HEADER = re.compile(r"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(?P<value>[\x20-\x7e\t]+)")
 
 
+class UnnamedError(UserError):
+    """Nothing says where a Kubeflow is: no flag, no environment, no pod around."""
+
+
 @dataclass(frozen=True)
 class Connection:
     """How Kubeflow's API is reached.
@@ -81,7 +85,8 @@ def connection(
     """Return the connection that flags, the environment and the pod's service account amount to.
 
     Raises:
-        UserError: no host is named, or a file cannot be read or understood.
+        UnnamedError: no host is named.
+        UserError: a file cannot be read or understood.
     """
     named = host or next((os.environ[name] for name in HOSTS if os.environ.get(name)), "")
     address = _address(named or _of_pod())
@@ -113,7 +118,7 @@ def _address(host: str) -> str:
 def _of_pod() -> str:
     if not os.environ.get("KUBERNETES_SERVICE_HOST"):
         remedy = f"--host https://kubeflow.example.org/pipeline, or export {HOSTS[0]}"
-        raise UserError("no Kubeflow named", remedy)
+        raise UnnamedError("no Kubeflow named", remedy)
     return _IN_CLUSTER
 
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,41 @@ import click
 
 if TYPE_CHECKING:
     from pipelines.kubeflow.client import Client
+    from pipelines.kubeflow.connection import Connection
 
-Connect = Callable[[], "Client"]
+
+@dataclass(frozen=True)
+class Connect:
+    """Makes a client of the Kubeflow that the options say; attributes as `connection` takes them."""
+
+    host: str | None
+    namespace: str | None
+    token_file: Path | None
+    ca: Path | None
+    headers_file: Path | None
+    timeout: int
+
+    def connection(self) -> "Connection":
+        """Return how Kubeflow is reached, without asking it.
+
+        Raises:
+            UserError: as `connection`.
+        """
+        from pipelines.kubeflow.connection import connection
+
+        return connection(self.host, self.namespace, self.token_file, self.ca, self.headers_file, self.timeout)
+
+    def __call__(self) -> "Client":
+        """Return a client.
+
+        Raises:
+            UserError: as `connection` and Client.
+        """
+        chosen = self.connection()
+        from pipelines.kubeflow.client import Client
+
+        return Client(chosen)
+
 
 in_cluster_option = click.option("--in-cluster", is_flag=True, help="Paths are those inside the steps' pods.")
 
@@ -57,14 +91,7 @@ def kubeflow_options(command: Callable[..., None]) -> Callable[..., None]:
         timeout: int,
         **options: Any,
     ) -> None:
-        def connect() -> "Client":
-            from pipelines.kubeflow.connection import connection
-
-            chosen = connection(host, namespace, token_file, ca, headers_file, timeout)
-            from pipelines.kubeflow.client import Client
-
-            return Client(chosen)
-
+        connect = Connect(host, namespace, token_file, ca, headers_file, timeout)
         command(*arguments, connect=connect, **options)
 
     decorated: Callable[..., None] = with_connect

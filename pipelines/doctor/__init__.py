@@ -1,0 +1,1 @@
+"""The command `repo-pipeline doctor`: what a run needs, looked at before anything costs."""

@@ -1,0 +1,61 @@
+"""`repo-pipeline doctor`: is everything there that a run needs, before anything costs."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from pipelines.kubeflow.options import Connect, kubeflow_options
+from pipelines.options import config_option, json_option, model_option, set_option, store_option, with_model
+
+
+@click.command()
+@click.option("--data", default=None, help="Look at these annotations too, as `run` would read them.")
+@click.option("--inbox", default=None, metavar="URI", help="Look at this folder of batches too.")
+@config_option
+@set_option
+@store_option
+@model_option
+@json_option
+@kubeflow_options
+def doctor(
+    data: str | None,
+    inbox: str | None,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    store: Path | None,
+    model: str | None,
+    as_json: bool,
+    connect: Connect,
+) -> None:
+    """Check what a run needs before anything costs: MLflow, Kubeflow, images, data, settings, disk, GPU.
+
+    All checks are done, each within a minute, and what is wrong comes with a remedy. In MLflow a run named doctor is
+    written and deleted, and a model's tag set and taken away; a missing experiment is made, as a run would make it.
+    Kubeflow and the images are asked where a host is named.
+
+    Exit codes: 0 nothing failed, warnings or not; 1 something did; 2 not understood.
+
+    \b
+    Examples:
+      repo-pipeline doctor
+      repo-pipeline doctor --data votes.jsonl --set policy.base=Qwen/Qwen2.5-0.5B-Instruct
+      repo-pipeline doctor --inbox s3://bucket/votes --host https://kubeflow.example.org/pipeline --namespace team
+    """
+    from repo.settings import load_settings
+    from repo.tracking.store import choose_store
+
+    settings = load_settings(config, with_model(overrides, model))
+    from pipelines.doctor.checks import Patient, checks
+    from pipelines.doctor.finding import State, examine
+    from pipelines.doctor.screen import as_rows, line, total
+
+    findings = []
+    for finding in examine(list(checks(Patient(settings, choose_store(store), connect, data, inbox)))):
+        findings.append(finding)
+        if not as_json:
+            click.echo(line(finding))
+    click.echo(json.dumps(as_rows(findings), indent=2, ensure_ascii=False) if as_json else f"\n{total(findings)}")
+    if any(finding.state is State.FAILED for finding in findings):
+        sys.exit(1)
