@@ -26,8 +26,10 @@ _MANIFESTS = ", ".join(
         "docker.distribution.manifest.v2",
     )
 )
+_PART = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
 _IMAGE = re.compile(
-    r"(?:(?P<registry>[^/]*[.:][^/]*|localhost)/)?(?P<path>[a-z0-9._/-]+)(?::(?P<tag>\w[\w.-]*))?(?:@(?P<digest>\w+:[0-9a-f]{32,}))?"
+    rf"(?:(?P<registry>localhost|[\w-]+(?:\.[\w-]+)+|[\w.-]+:\d+|\[[0-9a-fA-F:]+\](?::\d+)?)/)?"
+    rf"(?P<path>{_PART}(?:/{_PART})*)(?::(?P<tag>\w[\w.-]*))?(?:@(?P<digest>\w+:[0-9a-f]{{32,}}))?"
 )
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _PIN = "a tag can move, and with it what a cached or repeated run means"

@@ -1,4 +1,4 @@
-"""Kubeflow: reachable, who asks is let in, its pipelines and the namespace's runs can be read; and what pods can see."""
+"""Kubeflow: reachable, who asks is let in, pipelines and the namespace's runs can be read; and what pods can see."""
 
 import ipaddress
 import json

@@ -73,18 +73,20 @@ def write_run(store: Store | Server, experiment: str) -> Outcome:
 
         client = MlflowClient()
         with _refusals(f"reading or making the experiment '{experiment}'", "READ on it, or the right to create it"):
-            experiment_id = _experiment(client, experiment)
+            experiment_id = _experiment(client, store, experiment)
         with _refusals(f"writing a run in the experiment '{experiment}'", "EDIT on that experiment"):
             run_id = client.create_run(experiment_id, run_name=_NAME).info.run_id
         try:
             with _refusals(f"writing a run in the experiment '{experiment}'", "EDIT on that experiment"):
                 client.log_param(run_id, _NAME, "1")
             _round_trip(client, run_id, store.tracking_uri)
-        finally:
+        except UserError as error:
             left = _delete_run(client, run_id)
+            raise UserError(f"{error.problem}{f'; {left}' if left else ''}", error.remedy) from error
+        left = _delete_run(client, run_id)
     done = f"experiment '{experiment}': a run, its parameter and its artifact were written and read"
     if left:
-        return warning(f"{done}; run {run_id} stays, as it may not be deleted", f"delete it in MLflow's pages: {left}")
+        return warning(f"{done}; {left}", "ask for MANAGE on the experiment, or for somebody who deletes that run")
     return ok(f"{done}, then deleted, for good with `mlflow gc --run-ids {run_id}`")
 
 
@@ -132,9 +134,11 @@ def _register_and_delete(client: "MlflowClient", model: str, name: str) -> Outco
     return ok(f"model '{model}': not there yet; another was registered and deleted")
 
 
-def _experiment(client: "MlflowClient", name: str) -> str:
+def _experiment(client: "MlflowClient", store: Store | Server, name: str) -> str:
     from repo.tracking.runs import ensure_experiment
 
+    if isinstance(store, Store):
+        store.open_experiment(name)  # made here, its artifacts lie in the store; made by a client, in this directory
     return ensure_experiment(client, name)
 
 
@@ -155,13 +159,14 @@ def _round_trip(client: "MlflowClient", run_id: str, uri: str) -> None:
 
 
 def _delete_run(client: "MlflowClient", run_id: str) -> str:
-    """Delete the run; return why it could not be done, or ''. MLflow asks for more rights than a pipeline needs."""
+    """End and delete the run; return what stays and why, or ''. To delete, one needs more rights than to write."""
     from mlflow.exceptions import MlflowException
 
     try:
+        client.update_run(run_id, status="FINISHED")  # set_terminated would print
         client.delete_run(run_id)
     except MlflowException as error:
-        return _first_line(error)
+        return f"run {run_id} stays, it could not be deleted: {_first_line(error)}"
     return ""
 
 

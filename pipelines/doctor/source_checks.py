@@ -1,5 +1,7 @@
 """Annotations and inboxes: they can be listed, and their first file can be read."""
 
+from pathlib import Path
+
 from pipelines.doctor.finding import Outcome, ok, skipped, warning
 from repo.annotations.reading.sources import HUB, driver_remedy, expand_sources, files_in, format_of, is_saved_dataset
 from repo.annotations.simulation import is_simulated
@@ -38,7 +40,6 @@ def look_at_inbox(inbox: str) -> Outcome:
 
 
 def _read(name: str) -> None:
-    from pathlib import Path
 
     import fsspec
 

@@ -13,7 +13,7 @@ def test_every_command_of_the_page_runs(call: Call, kubeflow: Kubeflow) -> None:
     kubeflow.multi_user = True
     blocks = re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines() if line.startswith("repo-pipeline ")]
-    assert len(lines) == 9
+    assert len(lines) == 10
     for line in lines:
         done = call(*shlex.split(line)[1:], "--namespace", "team")
         assert done.exit_code == 0, f"{line}\n{done.output}"
