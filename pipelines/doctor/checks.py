@@ -28,6 +28,7 @@ class Patient:
         store: where it will be kept.
         connect: makes a client of Kubeflow, where one is named.
         data, inbox: what it will read, None where not said.
+        in_cluster: whether paths are those inside the steps' pods.
     """
 
     settings: Settings
@@ -35,6 +36,12 @@ class Patient:
     connect: "Connect"
     data: str | None = None
     inbox: str | None = None
+    in_cluster: bool = False
+
+    @property
+    def sources(self) -> list[str]:
+        """What it will read."""
+        return [source for source in (self.data, self.inbox) if source is not None]
 
 
 def checks(patient: Patient) -> Iterator[Check]:
@@ -61,10 +68,14 @@ def _mlflow(patient: Patient) -> Iterator[Check]:
 
 
 def _sources(patient: Patient) -> Iterator[Check]:
-    if patient.data is not None:
-        yield Check("data", partial(source_checks.look_at_data, patient.data))
-    if patient.inbox is not None:
-        yield Check("inbox", partial(source_checks.look_at_inbox, patient.inbox))
+    looks = {"data": (patient.data, source_checks.look_at_data), "inbox": (patient.inbox, source_checks.look_at_inbox)}
+    for name, (source, look) in looks.items():
+        if source is None:
+            continue
+        if patient.in_cluster and "://" not in source:
+            yield Check(name, partial(skipped, f"{source}: is a path inside the pods"))
+        else:
+            yield Check(name, partial(look, source))
 
 
 def _kubeflow(patient: Patient) -> Iterator[Check]:
@@ -75,8 +86,8 @@ def _kubeflow(patient: Patient) -> Iterator[Check]:
     yield Check(_CLUSTER, cluster.reach)
     yield Check("Kubeflow pipelines", cluster.pipelines, _CLUSTER)
     yield Check("Kubeflow runs", cluster.runs, _CLUSTER)
-    sources = [source for source in (patient.data, patient.inbox) if source is not None]
-    yield Check("seen by pods", partial(kubeflow_checks.seen_by_pods, patient.store, patient.settings, sources))
+    paths = partial(kubeflow_checks.seen_by_pods, in_cluster=patient.in_cluster)
+    yield Check("seen by pods", partial(paths, patient.store, patient.settings, patient.sources))
     yield Check("GPU in pods", partial(machine_checks.accelerators, patient.settings))
     yield Check("images", images.compiled_as_named)
     for name in images.compiled():

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from pipelines.kubeflow.options import Connect, kubeflow_options
+from pipelines.kubeflow.options import Connect, in_cluster_option, kubeflow_options
 from pipelines.options import config_option, json_option, model_option, set_option, store_option, with_model
 
 
 @click.command()
 @click.option("--data", default=None, help="Look at these annotations too, as `run` would read them.")
 @click.option("--inbox", default=None, metavar="URI", help="Look at this folder of batches too.")
+@in_cluster_option
 @config_option
 @set_option
 @store_option
@@ -22,6 +23,7 @@ from pipelines.options import config_option, json_option, model_option, set_opti
 def doctor(
     data: str | None,
     inbox: str | None,
+    in_cluster: bool,
     config: Path | None,
     overrides: tuple[str, ...],
     store: Path | None,
@@ -31,7 +33,7 @@ def doctor(
 ) -> None:
     """Check what a run needs before anything costs: MLflow, Kubeflow, images, data, settings, disk, GPU.
 
-    All checks are done, each within a minute, and what is wrong comes with a remedy. In MLflow a run named doctor is
+    All checks are done, each with a time limit, and what is wrong comes with a remedy. In MLflow a run named doctor is
     written and deleted, and a model's tag set and taken away; a missing experiment is made, as a run would make it.
     Kubeflow and the images are asked where a host is named.
 
@@ -48,11 +50,12 @@ def doctor(
 
     settings = load_settings(config, with_model(overrides, model))
     from pipelines.doctor.checks import Patient, checks
-    from pipelines.doctor.finding import State, examine
+    from pipelines.doctor.finding import PATIENCE, State, examine
     from pipelines.doctor.screen import as_rows, line, total
 
+    patient = Patient(settings, choose_store(store), connect, data, inbox, in_cluster)
     findings = []
-    for finding in examine(list(checks(Patient(settings, choose_store(store), connect, data, inbox)))):
+    for finding in examine(list(checks(patient)), max(PATIENCE, 2 * connect.timeout)):
         findings.append(finding)
         if not as_json:
             click.echo(line(finding))

@@ -93,12 +93,12 @@ def look(name: str) -> Outcome:
     """Ask an image's registry whether it is there."""
     image = parse(name)
     if not image.registry and "/" not in image.path:
-        words = f"{name}: names no registry; only nodes on which it was loaded have it"
+        words = "names no registry; only nodes on which it was loaded have it"
         return warning(words, f"load it on every node, or push it to a registry; {_COMPILE}")
     try:
         answer = _ask(image)
     except requests.RequestException as error:
-        words = f"{name}: its registry cannot be asked from here: {type(error).__name__}"
+        words = f"its registry cannot be asked from here: {type(error).__name__}"
         return warning(words, "check that the cluster's nodes reach it")
     return _understood(name, image, answer)
 
@@ -106,17 +106,17 @@ def look(name: str) -> Outcome:
 def _understood(name: str, image: Image, answer: requests.Response) -> Outcome:
     status = answer.status_code
     if status == 404:
-        return failed(f"{name}: is not in its registry", f"push it, or another: {_COMPILE}")
+        return failed("is not in its registry", f"push it, or another: {_COMPILE}")
     if status in (401, 403):
-        words = f"{name}: the registry does not tell strangers ({status})"
+        words = f"the registry does not tell strangers ({status})"
         return warning(words, "check that it is there, and that the steps' service account has the pull secret")
     if status != 200:
-        return warning(f"{name}: the registry answers with HTTP {status}", "ask again later")
+        return warning(f"the registry answers with HTTP {status}", "ask again later")
     if image.digest:
-        return ok(f"{name}: is there")
+        return ok("is there")
     digest = answer.headers.get("Docker-Content-Digest", "")
     pinned = f"{name.removesuffix(f':{image.tag}')}@{digest}" if digest else "by its digest"
-    return warning(f"{name}: is there; {_PIN}", f"to pin it, take {pinned}: {_COMPILE}")
+    return warning(f"is there; {_PIN}", f"to pin it, take {pinned}: {_COMPILE}")
 
 
 def _ask(image: Image) -> requests.Response:

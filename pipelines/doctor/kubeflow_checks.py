@@ -54,15 +54,15 @@ class Cluster:
         return ok(f"can be listed ({_total(found)})")
 
 
-def seen_by_pods(store: Store | Server, settings: Settings, sources: Sequence[str]) -> Outcome:
+def seen_by_pods(store: Store | Server, settings: Settings, sources: Sequence[str], in_cluster: bool) -> Outcome:
     """Look for what only this machine sees: MLflow, data, the base; and for secrets in what Kubeflow would show."""
     from pipelines.kubeflow.sources import check_settings, check_source
 
     found: list[UserError] = []
     for look in (
         lambda: check_tracking(store),
-        lambda: check_settings(settings, in_cluster=False),
-        *(lambda source=source: check_source(source, in_cluster=False) for source in sources),
+        lambda: check_settings(settings, in_cluster),
+        *(lambda source=source: check_source(source, in_cluster) for source in sources),
     ):
         try:
             look()

@@ -1,5 +1,6 @@
 """MLflow: reachable, the same version, runs and artifacts written and read back, models registered; nothing stays."""
 
+import logging
 import os
 import tempfile
 import uuid
@@ -30,6 +31,8 @@ def reach(store: Store | Server) -> Outcome:
     """Ask a server for its health; of the embedded store, whether it is there and can be written."""
     if isinstance(store, Server):
         store.check()
+        if not _on_the_web(store):
+            return ok(f"{store.name}: no server, MLflow opens it itself")
         workspace = os.environ.get("MLFLOW_WORKSPACE")
         return ok(f"{store.name}{f', workspace {workspace}' if workspace else ''}: answers")
     store.check()
@@ -45,7 +48,7 @@ def reach(store: Store | Server) -> Outcome:
 def same_version(store: Store | Server) -> Outcome:
     """Compare the server's version with the client's: they are made for each other up to the minor number."""
     here = version("mlflow")
-    if isinstance(store, Store) or not store.tracking_uri.startswith(("http://", "https://")):
+    if not _on_the_web(store):
         return skipped("no server between")
     from mlflow.tracking._tracking_service.utils import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
@@ -68,10 +71,7 @@ def write_run(store: Store | Server, experiment: str) -> Outcome:
     """
     if not store.exists:
         return skipped(_NO_STORE)
-    with store.opened():
-        from mlflow import MlflowClient
-
-        client = MlflowClient()
+    with _opened(store) as client:
         with _refusals(f"reading or making the experiment '{experiment}'", "READ on it, or the right to create it"):
             experiment_id = _experiment(client, store, experiment)
         with _refusals(f"writing a run in the experiment '{experiment}'", "EDIT on that experiment"):
@@ -100,18 +100,34 @@ def write_model(store: Store | Server, model: str) -> Outcome:
     """
     if not store.exists:
         return skipped(_NO_STORE)
-    with store.opened():
-        from mlflow import MlflowClient
-
+    with _opened(store) as client:
         from repo.tracking.registry import registered_model
 
-        client = MlflowClient()
         mark = uuid.uuid4().hex[:8]
         with _refusals(f"reading the registered model '{model}'", "READ on that model"):
             known = registered_model(client, model) is not None
         if known:
             return _tag_and_untag(client, model, f"repo.{_NAME}.{mark}")
         return _register_and_delete(client, model, f"{model}-{_NAME}-{mark}")
+
+
+@contextmanager
+def _opened(store: Store | Server) -> Iterator["MlflowClient"]:
+    """Yield a client; a missing driver of a database is the user's to install."""
+    # It would announce that it creates tables.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    try:
+        with store.opened():
+            from mlflow import MlflowClient
+
+            yield MlflowClient()
+    except ImportError as error:
+        problem = f"{store.name}: the driver {error.name} is not installed"
+        raise UserError(problem, f"pip install {error.name}") from error
+
+
+def _on_the_web(store: Store | Server) -> bool:
+    return store.tracking_uri.startswith(("http://", "https://"))
 
 
 def _tag_and_untag(client: "MlflowClient", model: str, key: str) -> Outcome:

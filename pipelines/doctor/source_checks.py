@@ -22,7 +22,9 @@ def look_at_data(data: str) -> Outcome:
     if names[0].startswith(HUB):
         return skipped(f"{shown}: the hub is asked by `repo-pipeline inspect`")
     _read(names[0])
-    return ok(f"{shown}: {count(len(names), 'source')}, the first can be read; `repo-pipeline inspect` understands it")
+    return ok(
+        f"{shown}: {count(len(names), 'source')}, the first can be read; `repo-pipeline inspect` says what it holds"
+    )
 
 
 def look_at_inbox(inbox: str) -> Outcome:

@@ -98,6 +98,12 @@ def test_what_pods_cannot_see_is_a_warning_for_each(doctor: Doctor, tmp_path: Pa
     assert "MLFLOW_TRACKING_URI" in seen["remedy"]
 
 
+def test_a_path_inside_the_pods_is_not_looked_for_here(doctor: Doctor, tmp_path: Path, kubeflow: Kubeflow) -> None:
+    code, found = doctor("--store", tmp_path / "store", "--data", "/mnt/votes/votes.jsonl", "--in-cluster")
+    assert (code, found["data"]["state"]) == (0, "skipped")
+    assert "votes.jsonl" not in found["seen by pods"]["words"]
+
+
 @pytest.mark.parametrize(
     ("uri", "local"),
     [

@@ -1,5 +1,6 @@
 """MLflow, embedded and behind a server: what may be written is written and taken away; what is denied is named."""
 
+import importlib.util
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -138,6 +139,19 @@ def test_a_server_that_nobody_listens_at_is_told(doctor: Doctor, monkeypatch: py
     assert "no answer from there" in found["MLflow"]["words"]
     assert "s3cr3t" not in str(found)
     assert found["MLflow models"]["state"] == "skipped"
+
+
+def test_a_missing_driver_of_a_database_is_named(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if importlib.util.find_spec("psycopg"):
+        pytest.skip("the driver is installed here")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://ann:s3cr3t@127.0.0.1:9/mlflow")
+    code, found = doctor()
+    assert code == 1
+    assert "answers" not in found["MLflow"]["words"]
+    assert found["MLflow runs"]["remedy"] == "pip install psycopg"
+    assert "s3cr3t" not in str(found) + "".join(capfd.readouterr())
 
 
 def test_a_server_is_written_through_and_nothing_stays(doctor: Doctor, door: Door, store: Store) -> None:
