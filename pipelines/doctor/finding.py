@@ -96,12 +96,17 @@ def examine(checks: Sequence[Check], patience: float = PATIENCE) -> Iterator[Fin
 def _outcome(check: Check, patience: float) -> Outcome:
     """Do one check in a thread: not every storage library knows a time limit."""
     found: list[Outcome] = []
-    worker = threading.Thread(target=lambda: found.append(_guarded(check)), daemon=True)
-    worker.start()
+    ended = threading.Event()  # not join: Python 3.11 takes a thread whose join was interrupted for ended
+
+    def work() -> None:
+        found.append(_guarded(check))
+        ended.set()
+
+    threading.Thread(target=work, daemon=True).start()
     try:
-        worker.join(patience)
+        ended.wait(patience)
     except KeyboardInterrupt:
-        worker.join(_TIDY)
+        ended.wait(_TIDY)
         raise
     if found:
         return found[0]

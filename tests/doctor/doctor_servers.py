@@ -93,12 +93,16 @@ class Door:
 
     Attributes:
         denied: regular expression of method and path → the HTTP status that answers instead.
+        slow: regular expression of method and path of requests that wait until `go` is set; each sets `waiting`.
         version: what /version says, '' for the server's own.
         host: the Host header that the server sees, '' for its own.
         url: its address.
     """
 
     denied: dict[str, int] = field(default_factory=dict)
+    slow: str = ""
+    waiting: threading.Event = field(default_factory=threading.Event)
+    go: threading.Event = field(default_factory=threading.Event)
     version: str = ""
     host: str = ""
     url: str = ""
@@ -113,6 +117,9 @@ def door_before(upstream: str) -> Iterator[Door]:
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             asked = f"{self.command} {urlsplit(self.path).path}"
+            if door.slow and re.search(door.slow, asked):
+                door.waiting.set()
+                door.go.wait(30)
             status = next((status for pattern, status in door.denied.items() if re.search(pattern, asked)), 0)
             if status:
                 return self.send(status, b"Permission denied")

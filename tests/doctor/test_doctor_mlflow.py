@@ -1,7 +1,10 @@
 """MLflow, embedded and behind a server: what may be written is written and taken away; what is denied is named."""
 
 import importlib.util
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -216,6 +219,21 @@ def test_who_may_write_and_not_delete_is_warned_of_what_stays(doctor: Doctor, do
     assert code == 0
     assert found["MLflow runs"]["state"] == "warning"
     assert left in found["MLflow runs"]["words"]
+
+
+def test_an_interrupted_doctor_takes_its_run_away(door: Door, store: Store) -> None:
+    before = kept(store)
+    door.slow = "PUT .*mlflow-artifacts"
+    process = subprocess.Popen([sys.executable, "-m", "pipelines.cli", "doctor", *SERVED], stdout=subprocess.DEVNULL)
+    try:
+        assert door.waiting.wait(60)
+        assert len(kept(store)["runs"]) == len(before["runs"]) + 1
+        process.send_signal(signal.SIGINT)
+        door.go.set()
+        assert process.wait(60) == 1
+    finally:
+        process.kill()
+    assert kept(store) == before
 
 
 def test_a_host_name_that_the_server_refuses_is_explained(doctor: Doctor, door: Door) -> None:
