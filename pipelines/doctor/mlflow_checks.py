@@ -33,8 +33,7 @@ def reach(store: Store | Server) -> Outcome:
         store.check()
         if not _on_the_web(store):
             return ok(f"{store.name}: no server, MLflow opens it itself")
-        workspace = os.environ.get("MLFLOW_WORKSPACE")
-        return ok(f"{store.name}{f', workspace {workspace}' if workspace else ''}: answers")
+        return ok(f"{store.name}: answers")
     store.check()
     folder = next(path for path in (store.root, *store.root.parents) if path.exists())
     try:

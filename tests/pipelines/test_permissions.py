@@ -154,6 +154,15 @@ def test_a_run_in_an_experiment_of_somebody_else_is_refused(guarded: Guarded, us
     refused(guarded.by(user, "demo", *options(SMALL)), user, right, "experiment")
 
 
+def test_the_doctor_names_the_rights_that_a_run_would_miss(guarded: Guarded) -> None:
+    line = ("--set", f"registry.experiment={MODEL}", "--model", MODEL)
+    assert guarded.by(ADMIN, "doctor", *line).returncode == 0
+    done = guarded.by(READER, "doctor", *line)
+    assert (done.returncode, "Traceback" in done.stdout + done.stderr) == (1, False)
+    assert "EDIT on that experiment" in done.stdout
+    assert "EDIT on that model" in done.stdout
+
+
 def test_a_wrong_password_is_told(guarded: Guarded) -> None:
     done = guarded.by(READER, "models", "--model", MODEL, password="wrong")
     assert done.returncode == 1
