@@ -22,7 +22,9 @@ def look(run_id: str, settings: str, inbox: str, batches: Output[Artifact], summ
     from repo.console import say
     from repo.files import write_text
     from repo.reporting.inbox import to_markdown
+    from repo.reporting.notes import nothing_trained
     from repo.settings import settings_from_json
+    from repo.tracking.descriptions import describe_run
     from repo.tracking.handover import write_pointer
     from repo.tracking.passes import look_holding_the_line
     from repo.tracking.runs import step_run
@@ -35,5 +37,7 @@ def look(run_id: str, settings: str, inbox: str, batches: Output[Artifact], summ
         write_pointer(pointer, batches.path)
         batches.metadata.update(pointer.metadata | {"champion": found.champion})
         run.set_tags({"decision": "train" if found.train else "skip", "reason": found.words})
+        if not found.train:
+            describe_run(run_id, nothing_trained(found.words))
         say(found.words)
         return "train" if found.train else "skip"

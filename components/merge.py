@@ -22,7 +22,9 @@ def merge(
     from pathlib import Path
 
     from repo.console import say
+    from repo.reporting.notes import nothing_trained
     from repo.settings import settings_from_json
+    from repo.tracking.descriptions import describe_run
     from repo.tracking.handover import fetch, read_pointer, write_pointer
     from repo.tracking.merging import merge_batches, publish_parts
     from repo.tracking.runs import step_run
@@ -37,4 +39,6 @@ def merge(
         parts.metadata.update(pointer.metadata | {"data_digest": merged.data_digest})
         for words in merged.words():
             say(words)
+        if not merged.train:
+            describe_run(run_id, nothing_trained("no vote in the new batches can train"))
         return "train" if merged.train else "skip"

@@ -15,9 +15,11 @@ def promote(run_id: str, settings: str, version: str, champion: str) -> None:
     """
     from repo.console import say
     from repo.settings import settings_from_json
+    from repo.tracking.candidates import head_promoted
     from repo.tracking.promotion import promote_candidate
     from repo.tracking.runs import step_run
 
     with step_run(run_id, "promote"):
         name = settings_from_json(settings).registry.model
         say(promote_candidate(name, version, champion or None, run_id))
+        head_promoted(run_id, name, version)

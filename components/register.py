@@ -11,16 +11,22 @@ def register(
     settings: str,
     data: str,
     policy: Input[Model],
+    training: Input[Artifact],
+    reported: Input[Artifact],
     evaluation: Input[Artifact],
     verdict: Input[Artifact],
 ) -> str:
     """Register the policy as a version with its facts as tags, make it challenger, and return the version.
+
+    Run, version and registered model are described for whoever opens them in MLflow.
 
     Args:
         run_id: parent MLflow run.
         settings: all settings as JSON.
         data: where the annotations came from: a model of 'simulated' ones never replaces one of real ones.
         policy: pointer to the candidate.
+        training: pointer to the training's record.
+        reported: pointer to the report.
         evaluation: pointer to evaluation.json.
         verdict: pointer to verdict.json.
     """
@@ -28,6 +34,7 @@ def register(
     from repo.console import say
     from repo.files import read_json, text_digest
     from repo.settings import settings_from_json
+    from repo.tracking.candidates import Outcome, describe
     from repo.tracking.handover import Pointer, fetch, read_pointer
     from repo.tracking.ledger import ledger_tags
     from repo.tracking.policies import registered_metadata
@@ -61,5 +68,7 @@ def register(
             tags |= ledger_tags(Pointer(metadata["ledger_uri"], metadata["ledger_digest"]))
         version = register_version(pointer, name, tags)
         run.set_tags({"model_version": version})
+        record = fetch(read_pointer(training.path))
+        describe(Outcome(run_id, read_pointer(reported.path), name, version), figures, decided, record)
         say(f"{name} version {version} registered as challenger")
         return version

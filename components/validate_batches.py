@@ -34,7 +34,9 @@ def validate_batches(
     from repo.inbox.judging import judge_again
     from repo.inbox.look import State
     from repo.reporting.inbox import render_batches
+    from repo.reporting.notes import nothing_trained
     from repo.settings import settings_from_json
+    from repo.tracking.descriptions import describe_run
     from repo.tracking.handover import fetch, read_pointer, write_pointer
     from repo.tracking.passes import batches_of, remember, save_judged
     from repo.tracking.runs import step_run
@@ -65,5 +67,6 @@ def validate_batches(
         for batch in kept_out:
             say(f"{batch.name}: quarantined: {batch.note}")
         if not good:
+            describe_run(run_id, nothing_trained("no new batch can be used"))
             say("no new batch can be used: nothing to train on")
         return "train" if good else "skip"

@@ -85,9 +85,11 @@ def retraining(
                         **common,
                         data=inbox,
                         policy=trained.outputs["policy"],
+                        training=trained.outputs["training"],
+                        reported=reported.outputs["result"],
                         evaluation=evaluated.outputs["evaluation"],
                         verdict=decided.outputs["verdict"],
-                    ).after(reported)
+                    )
                     tasks += [trained, reported, evaluated, decided, registered]
                     with dsl.If(decided.outputs["Output"] == "promote", name="passed"):
                         tasks.append(promote(**common, version=registered.output, champion=evaluated.outputs["Output"]))

@@ -74,9 +74,11 @@ def training(
             **common,
             data=data,
             policy=trained.outputs["policy"],
+            training=trained.outputs["training"],
+            reported=reported.outputs["result"],
             evaluation=evaluated.outputs["evaluation"],
             verdict=decided.outputs["verdict"],
-        ).after(reported)
+        )
         with dsl.If(decided.outputs["Output"] == "promote", name="passed"):
             promoted = promote(**common, version=registered.output, champion=evaluated.outputs["Output"])
     steps = (closing, opened, validated, halves, trained, reported, evaluated, decided, registered, promoted)

@@ -42,6 +42,10 @@ REMEDY = "repo.remedy"
 
 HOLDER_VARIABLE = "REPO_RUN_HOLDER"
 
+KIND = "mlflow.experimentKind"
+"""Tag of an experiment by which MLflow chooses what to show of it; it has no name in MLflow's Python code."""
+TRAINING = "custom_model_development"
+
 
 @dataclass(frozen=True)
 class StepOutcome:
@@ -65,20 +69,24 @@ class StepOutcome:
 
 
 def ensure_experiment(client: MlflowClient, name: str, artifact_location: str | None = None) -> str:
-    """Return the id of the experiment, made if it is missing.
+    """Return the id of the experiment, made if it is missing; one of no kind yet gets that of trainings.
 
     Raises:
         UserError: the experiment was deleted (MLflow keeps its name taken).
     """
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        experiment_id: str = client.create_experiment(name, artifact_location=artifact_location)
+        experiment_id: str = client.create_experiment(name, artifact_location, tags={KIND: TRAINING})
         return experiment_id
     if experiment.lifecycle_stage == LifecycleStage.DELETED:
         raise UserError(
             f"MLflow experiment '{name}' was deleted",
             f"restore it (mlflow experiments restore -x {experiment.experiment_id}) or set registry.experiment",
         )
+    if not experiment.tags.get(KIND):
+        # Whoever may log runs there need not be allowed to change the experiment; it is only a matter of looks.
+        with suppress(MlflowException):
+            client.set_experiment_tag(experiment.experiment_id, KIND, TRAINING)
     return str(experiment.experiment_id)
 
 
