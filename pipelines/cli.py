@@ -394,21 +394,43 @@ main.add_command(hooks)
 @main.command()
 @store_option
 @click.option("--port", default=5000, show_default=True, help="Port on the loopback interface.")
-def ui(store: Path | None, port: int) -> None:
-    """Open MLflow's own interface on the store; stop it with Ctrl-C.
+@click.option(
+    "--open", "open_pages", is_flag=True, help="Open the pages in the browser (that of BROWSER, if it is set)."
+)
+def ui(store: Path | None, port: int, open_pages: bool) -> None:
+    """Serve MLflow's own pages on the store, and say where the newest run, its report and the champion are to be seen.
+
+    Ctrl-C stops it. Of a server that MLFLOW_TRACKING_URI names, only the addresses are printed.
 
     \b
-    Example:
+    Examples:
+      repo-pipeline ui --open
       repo-pipeline ui --port 5001
     """
     import os
 
+    from pipelines.browsing import in_browser, when_it_answers
     from pipelines.serving import serve
     from repo.tracking.store import choose_store
 
     chosen = choose_store(store)
+    address = chosen.address(port)
     command = chosen.ui_command(port)
-    click.echo(f"MLflow on http://127.0.0.1:{port} (Ctrl-C stops it)")
+    with chosen.opened():
+        from repo.tracking.pages import newest_pages
+
+        pages = newest_pages()
+    addresses = [f"{address}/{page.address}" for page in pages]
+    click.echo(f"MLflow on {address}" + (" (Ctrl-C stops it)" if command else ""))
+    width = max(len(page.title) for page in pages)
+    for page, whole in zip(pages, addresses, strict=True):
+        click.echo(f"  {page.title:{width}}  {whole}")
+    if command is None:
+        if open_pages:
+            in_browser(addresses)
+        return
+    if open_pages:
+        when_it_answers(address, lambda: in_browser(addresses))
     sys.exit(serve(command, os.environ | chosen.environment()))
 
 

@@ -18,7 +18,7 @@ BATCHES_NAMED = 5
 _ID, _REASON = 32, 160
 """Characters shown."""
 
-_PLAIN_OR_NOT = re.compile(r"([^\W_]|[ ,()]|(?<=\w)-(?=\w)|(?<=\d)\.(?=\d))|.", re.DOTALL)
+_PLAIN_OR_NOT = re.compile(r"([^\W_]|[^\x00-\x7f]|[ ,()]|(?<=\w)-(?=\w)|(?<=\d)\.(?=\d))|.", re.DOTALL)
 """A character; as the group, where it means nothing in Markdown or HTML."""
 
 

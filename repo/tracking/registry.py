@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from repo.errors import UserError
+from repo.reporting.notes import line_note
 from repo.tracking.decisions import Decision, decisions_in
 from repo.tracking.handover import Pointer
 
@@ -271,10 +272,15 @@ def registered_model(client: MlflowClient, model_name: str) -> RegisteredModel |
         return None
 
 
-def make_line(model_name: str, description: str) -> bool:
-    """Make a registered model without versions; False where there is one of that name, made by whomever."""
+def make_line(model_name: str, origin: str) -> bool:
+    """Make a registered model without versions; False where there is one of that name, made by whomever.
+
+    Args:
+        model_name: its name.
+        origin: a sentence of its description: what it was made for.
+    """
     try:
-        MlflowClient().create_registered_model(model_name, description=description)
+        MlflowClient().create_registered_model(model_name, description=line_note(model_name, origin))
     except MlflowException as error:
         if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
             raise

@@ -127,6 +127,10 @@ class Store:
         """Return the environment variables that make a child process use this store."""
         return {"MLFLOW_TRACKING_URI": self.tracking_uri, **_QUIET}
 
+    def address(self, port: int) -> str:
+        """Return where `ui_command` serves MLflow's pages."""
+        return f"http://{HOST}:{port}"
+
     def ui_command(self, port: int) -> list[str]:
         """Return the command that serves MLflow's user interface on the loopback interface.
 
@@ -250,12 +254,22 @@ class Server:
         user, _, password = urlsplit(self.tracking_uri).netloc.rpartition("@")[0].partition(":")
         return unquote(user), unquote(password)
 
-    def ui_command(self, port: int) -> list[str]:
-        """Raise UserError: a server shows itself."""
-        raise UserError(
-            f"MLFLOW_TRACKING_URI={self.name}: not a store of this command",
-            "open that server's own page, or name a directory with --store DIR",
-        )
+    def address(self, port: int) -> str:
+        """Return where the server shows MLflow's pages itself, without user, password and query; the port is its own.
+
+        Raises:
+            UserError: what is named is no server but, say, a database.
+        """
+        if not self._on_the_web:
+            raise UserError(
+                f"MLFLOW_TRACKING_URI={self.name}: not a server with pages of its own",
+                "name the address of an MLflow server (http or https), or a directory with --store DIR",
+            )
+        given = urlsplit(self.tracking_uri)
+        return f"{given.scheme}://{given.netloc.rpartition('@')[2]}{given.path.rstrip('/')}"
+
+    def ui_command(self, port: int) -> None:
+        """Return None: nothing needs to be started."""
 
 
 def choose_store(root: Path | None = None) -> Store | Server:

@@ -149,11 +149,18 @@ def test_a_port_in_use_is_refused_with_a_free_one(store):
     assert store.ui_command(proposed)
 
 
-def test_the_ui_of_no_store_and_of_somebodys_server_is_explained(tmp_path):
+def test_the_ui_of_no_store_and_of_a_database_is_explained(tmp_path):
     with pytest.raises(UserError, match="no store there yet"):
         Store(tmp_path / ".repo").ui_command(5000)
-    with pytest.raises(UserError, match="not a store of this command"):
-        Server("https://mlflow.example").ui_command(5000)
+    with pytest.raises(UserError, match="not a server with pages of its own"):
+        Server("postgresql://user:secret@host/mlflow").address(5000)
+
+
+@pytest.mark.parametrize("given", ["https://ann:pw@host:5000/mlflow/", "https://host:5000/mlflow?token=pw#pw"])
+def test_a_servers_own_pages_are_addressed_without_secrets(given):
+    server = Server(given)
+    assert server.ui_command(1) is None
+    assert server.address(1) == "https://host:5000/mlflow"
 
 
 def test_the_store_module_does_not_import_mlflow():
