@@ -60,16 +60,15 @@ def run_note(
         places: what to link to.
         pipeline_run: Kubeflow's id of the run.
     """
+    passed = verdict["decision"] == "promote"
+    found = [*_figures(evaluation), "", *_people(reliability, drift)]
     lines = [
-        "**Passed the gate.**" if verdict["decision"] == "promote" else "**Rejected by the gate.**",
-        "",
+        "**Passed the gate.**" if passed else "**Rejected by the gate.**",
+        # Of a long description MLflow shows the beginning, and only in the first two lines can links be clicked.
         f"[Report]({places.report}) · [model version]({places.version}) · pipeline run {escaped(pipeline_run, 40)}",
         "",
-        *_reasons(verdict),
-        "",
-        *_figures(evaluation),
-        "",
-        *_people(reliability, drift),
+        # Why a candidate failed is read first; that it passed every rule, last.
+        *([*found, "", *_reasons(verdict)] if passed else [*_reasons(verdict), "", *found]),
     ]
     return "\n".join(lines)
 
