@@ -128,7 +128,7 @@ def left_to_a_person(model_name: str, version: str) -> str:
 
 
 def _reasons(verdict: Mapping[str, Any]) -> list[str]:
-    return [f"* {escaped(reason, _REASON)}" for reason in verdict["reasons"]]
+    return ["**The gate's reasons**", "", *(f"* {escaped(reason, _REASON)}" for reason in verdict["reasons"])]
 
 
 def _figures(evaluation: Mapping[str, Any]) -> Iterator[str]:
@@ -149,13 +149,13 @@ def _people(reliability: Mapping[str, Any], drift: Mapping[str, Any] | None) -> 
         return ["No annotator stands out."]
     more = len(named) - ANNOTATORS_NAMED
     return [
-        "| annotator to look at | reliability | why |",
-        "|---|---|---|",
+        "**Annotators to look at**, with their reliability",
+        "",
         *(
-            f"| {escaped(row['annotator_id'])} | {row['reliability']:.2f} | {'; '.join(found)} |"
+            f"* {escaped(row['annotator_id'])} {row['reliability']:.2f}: {'; '.join(found)}"
             for row, found in named[:ANNOTATORS_NAMED]
         ),
-        *(["", f"and {count(more, 'more annotator')}: see the report."] if more > 0 else []),
+        *([f"* and {count(more, 'more annotator')}: see the report"] if more > 0 else []),
     ]
 
 

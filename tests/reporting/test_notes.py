@@ -101,17 +101,17 @@ def test_only_who_stands_out_beyond_their_interval_is_named():
         annotator("even", first_preference=0.1, first_preference_interval=[-0.2, 0.4]),
         drift=drift,
     )
-    assert "| wrong | 0.20 | more often wrong than right (0.10–0.30) |" in text
-    assert "| turned | 0.80 | was 0.90, new votes say 0.30 |" in text
-    assert "| leaning | 0.80 | prefers the first answer (+0.40) |" in text
+    assert "* wrong 0.20: more often wrong than right (0.10–0.30)\n" in text
+    assert "* turned 0.80: was 0.90, new votes say 0.30\n" in text
+    assert "* leaning 0.80: prefers the first answer (+0.40)\n" in text
     assert not [name for name in ("coin", "pinned", "steady", "even") if name in text]
 
 
 def test_of_many_annotators_the_worst_are_named_and_the_others_counted():
     text = note(*(annotator(f"a{i}", 0.1 + i / 1000) for i in range(ANNOTATORS_NAMED + 3)))
-    assert "| a0 |" in text
-    assert f"| a{ANNOTATORS_NAMED} |" not in text
-    assert "and 3 more annotators: see the report." in text
+    assert "* a0 0.10" in text
+    assert f"* a{ANNOTATORS_NAMED} " not in text
+    assert "and 3 more annotators: see the report" in text
 
 
 def test_a_version_says_how_it_was_made_and_a_line_how_it_is_loaded():
