@@ -1,7 +1,7 @@
 """`repo-pipeline models`: what was registered, which version serves, and who decided so."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -177,6 +177,7 @@ def models_promote(
       repo-pipeline models promote 2 --force --reason "version 3 is rude, see ticket 17"
     """
     from pipelines.models.screens import describe_change
+    from repo.tracking.candidates import head_promoted
     from repo.tracking.promotion import promote_by_hand
 
     if approve and not by:
@@ -186,6 +187,7 @@ def models_promote(
     name = model_name(model)
     with _opened(store):
         change = promote_by_hand(name, version, _wish(by, reason, approve, force))
+        _head_note(name, change.champion, lambda run_id: head_promoted(run_id, name, change.champion))
     _print_change(change, as_json, describe_change(change))
 
 
@@ -206,12 +208,17 @@ def models_rollback(by: str | None, reason: str, store: Path | None, model: str 
       repo-pipeline models rollback --reason "answers in the wrong language"
     """
     from pipelines.models.screens import describe_rollback
+    from repo.reporting.notes import rolled_back
+    from repo.tracking.descriptions import head_run
     from repo.tracking.ledger import own_batches
     from repo.tracking.promotion import roll_back
 
     name = model_name(model)
     with _opened(store):
-        change = roll_back(name, _wish(by, reason))
+        wish = _wish(by, reason)
+        change = roll_back(name, wish)
+        left = rolled_back(name, change.previous, wish.by, wish.reason)
+        _head_note(name, change.previous, lambda run_id: head_run(run_id, left))
         batches = len(own_batches(name, change.previous))
     _print_change(change, as_json, describe_rollback(change, batches))
 
@@ -257,6 +264,19 @@ def models_copy(
         _print_json({"model": other, "version": copy, "copied_from": made.copied_from, "digest": made.digest})
     else:
         click.echo(describe_copy(other, made))
+
+
+def _head_note(name: str, version: str, write: Callable[[str], None]) -> None:
+    """Say what became of a version at the head of its run's description, where whoever decided may write that too."""
+    from mlflow.exceptions import MlflowException
+
+    from repo.tracking.registry import list_models
+
+    run_id = next(info.run_id for info in list_models(name) if info.version == version)
+    try:
+        write(run_id)
+    except MlflowException as error:
+        click.echo(f"note: the description of its run stays as it was: {str(error).splitlines()[0]}", err=True)
 
 
 def _wish(by: str | None, reason: str, approve: bool = False, force: bool = False) -> "Wish":

@@ -116,10 +116,16 @@ def nothing_trained(why: str) -> str:
     return f"**Nothing to train on**: {escaped(why, _REASON)}."
 
 
-def promoted(model_name: str, version: str, previous: str) -> str:
+def promoted(model_name: str, version: str, previous: str | None) -> str:
     """Return the first line of a run's description once its version has become champion."""
     instead = f", in place of version {previous}" if previous else ""
     return f"**Promoted**: {escaped(model_name, 60)} version {version} became champion{instead}."
+
+
+def rolled_back(model_name: str, version: str, by: str, reason: str) -> str:
+    """Return the first line of a run's description once its version was taken out of service."""
+    why = f": {escaped(reason, _REASON)}" if reason else ""
+    return f"**Rolled back**: {escaped(model_name, 60)} version {version}, by {escaped(by, 60)}{why}."
 
 
 def left_to_a_person(model_name: str, version: str) -> str:

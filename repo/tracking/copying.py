@@ -83,7 +83,10 @@ def _register(model_name: str, info: ModelInfo, target: str, there: list[ModelIn
     tags |= {Tag.COPIED_FROM: origin, name: decision}
     if _compared(model_name, info, current):
         tags[Tag.COMPARED_WITH] = present
-    copy = client.create_model_version(target, given.source, given.run_id, tags=tags, description=given.description)
+    model_id = given.source.removeprefix("models:/")  # a server accepts the source only beside it
+    copy = client.create_model_version(
+        target, given.source, given.run_id, tags=tags, description=given.description, model_id=model_id
+    )
     client.set_registered_model_alias(target, CHALLENGER, str(copy.version))
     return str(copy.version)
 
