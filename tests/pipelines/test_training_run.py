@@ -5,11 +5,13 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from pipeline_runs import SMALL, Finished, Run, options
 from public_face import DECISION, frozen, keys
 
+from pipelines.cli import main
 from repo.tracking.store import Store
 
 STEPS = ["validate", "split", "train", "report", "evaluate", "gate", "register", "promote"]
@@ -116,6 +118,48 @@ def test_a_second_run_meets_the_champion_and_a_rejection_is_a_normal_end(
     carried = mlflow.artifacts.download_artifacts("models:/repo-demo/2/reliability.json")
     assert json.loads(Path(carried).read_text())["prior"]["annotators"] == 10
     assert [run.info.status for run in parents(client)] == ["FINISHED", "FINISHED"]
+
+
+def test_the_registry_s_commands_tell_what_is_known_and_keep_what_was_decided(
+    finished: Finished, client: MlflowClient
+) -> None:
+    """Stands after the second run; champion is what it was before."""
+
+    def models(*command: str, code: int = 0) -> str:
+        line = ["--store", str(finished.store), "--model", "repo-demo"]
+        done = CliRunner().invoke(main, ["models", *command, *line])
+        assert done.exit_code == code, done.output
+        assert done.exception is None or isinstance(done.exception, SystemExit)
+        return done.output
+
+    shown = models("show", "challenger")
+    assert "repo-demo version 2 (challenger)" in shown
+    assert "compared with  version 1" in shown
+    for words in ("simpo", "gain over champion", "FAILED  gain in accuracy over the champion", "adversarial-1"):
+        assert words in shown
+    assert "cannot be had" not in shown
+    known = json.loads(models("show", "2", "--json"))
+    assert known["changed"]["train.loss"] == {"value": "simpo", "default": "dpo"}
+    assert len(known["reliability"]["annotators"]) == 10
+    assert known["missing"] == []
+    differ = json.loads(models("compare", "1", "2", "--json"))
+    assert differ["settings"]["train.loss"] == ["dpo", "simpo"]
+    assert differ["same_exam"]
+    assert differ["common_annotators"] == 10
+    assert "train.loss" in models("compare", "1", "2")
+
+    assert "did not pass the gate" in models("promote", "2", code=1)
+    assert "no reason is given" in models("promote", "2", "--force", code=1)
+    assert "version 2 is champion" in models("promote", "2", "--force", "--reason", "to see it", "--by", "ann")
+    copied = json.loads(models("copy", "--to", "production", "--json"))
+    assert (copied["copied_from"], copied["digest"]) == ("repo-demo/2", known["info"]["digest"])
+    assert "version 1 is champion again" in models("rollback", "--reason", "seen", "--by", "bob")
+    assert "reject (forced, rolled back)" in models("list")
+    shown = models("show", "2")
+    assert ("forced by ann" in shown, ": to see it" in shown, "rolled back by bob" in shown) == (True, True, True)
+    note = client.get_run(known["info"]["run_id"]).data.tags["mlflow.note.content"]
+    assert note.startswith("**Rolled back**: ")
+    assert "no version 9" in models("show", "9", code=1)
 
 
 def votes(path: Path, preferences: list[str]) -> Path:
