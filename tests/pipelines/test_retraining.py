@@ -216,3 +216,29 @@ def test_an_empty_inbox_ends_well(repo_pipeline: Run, tmp_path: Path) -> None:
     done = repo_pipeline("retrain", "--inbox", tmp_path / "inbox", "--store", tmp_path / "store")
     assert done.returncode == 0
     assert done.stdout.splitlines()[-2:] == ["the inbox is empty", "nothing new"]
+
+
+def test_what_waits_for_a_person_is_trained_once_and_consumed_when_it_is_approved_and_not_when_rolled_back(
+    passes: tuple[Line, dict[str, str]], repo_pipeline: Run
+) -> None:
+    """Stands last of the tests on this line: it makes a fourth version of the batch whose first was rejected."""
+    line, _ = passes
+    settings = ("gate.approval=manual", "gate.min_gain_over_champion=-1")
+
+    def models(*command: str) -> str:
+        done = repo_pipeline("models", *command, "--store", line.store)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    waits = "version 4 waits for approval: repo-pipeline models promote 4 --model repo-policy --approve --by NAME"
+    assert waits in line.retrain(*settings)
+    assert line.champion() == "2"
+    assert line.retrain(*settings).splitlines()[-1].startswith("nothing new: version 4 was trained on the same batches")
+    assert waits in models()
+    models("promote", "--approve", "--by", "ann")
+    assert line.champion() == "4"
+    assert line.retrain(*settings).splitlines()[-1] == "nothing new"
+    assert "the batch that it was the first to see is new again" in models("rollback", "--reason", "rude")
+    assert line.champion() == "2"
+    assert line.retrain(*settings).splitlines()[-1].endswith("with the same settings and rolled back")
+    assert "d.jsonl" in models("show", "4")
