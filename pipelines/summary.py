@@ -45,7 +45,7 @@ def summarise(finished: "LocalRun", data: str, settings: Settings, store: Path |
             one_line(evaluation),
             f"verdict: {verdict['decision']}",
             *(f"  - {reason}" for reason in verdict["reasons"]),
-            *_standing(model, finished.run_id, option),
+            *_standing(model, finished.run_id),
             "",
             f"report: {report}",
             f"runs and models: repo-pipeline ui{option}    repo-pipeline models{named}",
@@ -54,7 +54,7 @@ def summarise(finished: "LocalRun", data: str, settings: Settings, store: Path |
     )
 
 
-def _standing(model: str, run_id: str, option: str) -> list[str]:
+def _standing(model: str, run_id: str) -> list[str]:
     """Say what became of the version, and what a person can do about it."""
     from repo.tracking.promotion import approval_command
     from repo.tracking.registry import WAITING, list_models
@@ -63,7 +63,7 @@ def _standing(model: str, run_id: str, option: str) -> list[str]:
     if info is None:
         return []
     if info.approval == WAITING:
-        return [f"{model} version {info.version} waits for approval: {approval_command(model, info.version)}{option}"]
+        return [f"{model} version {info.version} waits for approval: {approval_command(model, info.version)}"]
     return [f"{model} version {info.version}" + (f" is {', '.join(info.aliases)}" if info.aliases else "")]
 
 

@@ -28,7 +28,7 @@ version_argument = click.argument("version", required=False)
 def models(context: click.Context, store: Path | None, model: str | None, as_json: bool) -> None:
     """List registered versions, look into them, and say which one serves.
 
-    Without a command: `list`. Exit codes of all: 0 done, 1 refused or failed (the reason and what to do on stderr),
+    Without a command: `list`. Options given before a command are that command's too. Exit codes of all: 0 done, 1 refused or failed (the reason and what to do on stderr),
     2 not understood.
 
     \b
@@ -37,7 +37,10 @@ def models(context: click.Context, store: Path | None, model: str | None, as_jso
       repo-pipeline models --json | jq '.[] | select(.verdict == "promote")'
       repo-pipeline models show champion
     """
-    if not context.invoked_subcommand:
+    if context.invoked_subcommand:
+        given = {name: value for name, value in context.params.items() if value}
+        context.default_map = dict.fromkeys(models.commands, given)
+    else:
         _list(store, model, as_json)
 
 

@@ -248,13 +248,15 @@ def describe_rollback(change: "Change", batches: int) -> str:
 
 def describe_copy(target: str, made: "ModelInfo") -> str:
     """Return what a copy is, and what can be done with it."""
+    from repo.tracking.promotion import models_command
+
     lines = [
         f"{target} version {made.version} is {made.copied_from}; its bytes were verified (sha256:{made.digest[:12]}…)"
     ]
     if "champion" in made.aliases:
         return f"{lines[0]}; it is champion there"
     force = "" if made.compared_with is not None else ' --force --reason "…"'
-    lines.append(f"to serve it: repo-pipeline models promote {made.version} --model {target}{force}")
+    lines.append(f"to serve it: {models_command(f'promote {made.version}', target)}{force}")
     if force:
         lines.append("it was never compared with the champion there")
     return "\n".join(lines)

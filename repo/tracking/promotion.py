@@ -31,9 +31,9 @@ from repo.tracking.registry import (
     list_models,
     version_called,
 )
+from repo.tracking.store import store_option
 
 _FORCE = 'to promote it all the same, and on record: --force --reason "…"'
-_LIST = "`repo-pipeline models` lists them"
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _chosen(
         hint = (
             f"version {waiting[0].version} waits for approval: {approval_command(model_name, waiting[0].version)}"
             if waiting
-            else _LIST
+            else _listed(model_name)
         )
         raise UserError(f"{model_name}: no version waits to be promoted", hint)
     return found
@@ -248,7 +248,7 @@ def _check_wish(model_name: str, chosen: ModelInfo, current: ModelInfo | None, w
     if chosen.verdict != "promote" and not wish.force:
         raise UserError(
             f"{name} did not pass the gate (verdict: {chosen.verdict or 'none'})",
-            f"`repo-pipeline models show {chosen.version} --model {model_name}` says why; {_FORCE}",
+            f"`{models_command(f'show {chosen.version}', model_name)}` says why; {_FORCE}",
         )
     present = current.version if current else ""
     if (chosen.compared_with or "") != present and not wish.force:
@@ -288,7 +288,7 @@ def roll_back(model_name: str, wish: Wish, settle: float = SETTLE) -> Change:
         if current is None or previous is None or previous is current:
             raise UserError(
                 f"{model_name}: there is no previous champion to go back to",
-                'another version is promoted by `repo-pipeline models promote N --force --reason "…"`',
+                f'another version is promoted by `{models_command("promote N", model_name)} --force --reason "…"`',
             )
         tags = client.get_model_version(model_name, previous.version).tags
         record(model_name, current.version, Decision("rolled back", wish.by, wish.reason, current.version))
@@ -307,13 +307,22 @@ def known_version(model_name: str, infos: Sequence[ModelInfo], version: str) -> 
     """
     found = next((info for info in infos if version == info.version or version in info.aliases), None)
     if found is None:
-        raise UserError(f"{model_name} has no version {version}", _LIST)
+        raise UserError(f"{model_name} has no version {version}", _listed(model_name))
     return found
 
 
 def approval_command(model_name: str, version: str) -> str:
     """Return the command that approves of a version."""
-    return f"repo-pipeline models promote {version} --model {model_name} --approve --by NAME"
+    return f"{models_command(f'promote {version}', model_name)} --approve --by NAME"
+
+
+def models_command(words: str, model_name: str) -> str:
+    """Return the beginning of a command on this model line, in the store that is in use."""
+    return f"repo-pipeline models {words} --model {model_name}{store_option()}"
+
+
+def _listed(model_name: str) -> str:
+    return f"`{models_command('list', model_name)}` lists them"
 
 
 def _ready(info: ModelInfo, current: ModelInfo | None) -> bool:

@@ -5,6 +5,7 @@ Importing this module does not import MLflow, so that the command line starts at
 
 import logging
 import os
+import shlex
 import socket
 import sys
 import tempfile
@@ -276,6 +277,17 @@ def choose_store(root: Path | None = None) -> Store | Server:
     """Return the store to use: the directory given, else MLFLOW_TRACKING_URI, else `.repo`."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     return Server(uri) if root is None and uri else Store(root or DEFAULT_ROOT)
+
+
+def store_option() -> str:
+    """Return ` --store DIR` where the embedded store in use is another than the default one, else "".
+
+    Without it, a command that is told to the user would act on another store.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    root = Path(unquote(uri.partition(":///")[2])).parent
+    known = Store(root).tracking_uri == uri and root != Store().root
+    return f" --store {shlex.quote(str(root))}" if known else ""
 
 
 _ANOTHER_STORE = "make that directory usable, or choose another with --store DIR"

@@ -21,6 +21,7 @@ from repo.tracking.promotion import (
     unfinished_promotion,
 )
 from repo.tracking.registry import Tag, list_models, register_version, version_tags
+from repo.tracking.store import store_option
 
 NAME = "repo-policy"
 ANN = Wish("ann", reason="looks right")
@@ -81,7 +82,8 @@ def decided(version, name=NAME):
 def test_what_waits_for_approval_is_promoted_by_no_run(register):
     first = register(manual=True)
     assert promote_candidate(NAME, first, None, "run") == (
-        f"{NAME} version {first} waits for approval: repo-pipeline models promote 1 --model {NAME} --approve --by NAME"
+        f"{NAME} version {first} waits for approval: "
+        f"repo-pipeline models promote 1 --model {NAME}{store_option()} --approve --by NAME"
     )
     assert unfinished_promotion(NAME) is None
     assert finish_promotion(NAME, "next run", SOON) is None
@@ -93,7 +95,7 @@ def test_what_waits_is_promoted_by_who_approves_and_by_nobody_else(register, ver
     register(manual=True)
     with pytest.raises(UserError, match="waits") as caught:
         promote_by_hand(NAME, version, ANN, SOON)
-    assert f"promote 1 --model {NAME} --approve --by NAME" in caught.value.remedy
+    assert f"promote 1 --model {NAME}{store_option()} --approve --by NAME" in caught.value.remedy
     forced = Wish("ann", reason="hurry", force=True)
     with pytest.raises(UserError, match="waits for approval"):
         promote_by_hand(NAME, "1", forced, SOON)

@@ -1,0 +1,80 @@
+"""`repo-pipeline models` at the command line: on which line and store it acts, and what its hints say."""
+
+import json
+import shlex
+
+import pytest
+from click.testing import CliRunner
+
+from pipelines.cli import main
+from repo.tracking.handover import Pointer
+from repo.tracking.promotion import promote_version
+from repo.tracking.registry import champion, register_version, version_tags
+from repo.tracking.store import store_option
+
+LINES = ("repo-policy", "production")
+
+
+@pytest.fixture
+def two_lines(pointer):
+    """Two models, each with a champion and the one before it."""
+    for name in LINES:
+        former = None
+        for _ in range(2):
+            version = register_version(pointer(), name, facts(compared_with=former or ""))
+            promote_version(name, version, former)
+            former = version
+
+
+def facts(**others):
+    known = {"loss": "ipo", "accuracy": 0.75, "annotators": 10, "mean_reliability": 0.8, "data_digest": "d" * 64}
+    decided = {"config_digest": "c" * 64, "verdict": "promote", "reasons": [], "run_id": "the-run", "simulated": False}
+    return version_tags(**known, **decided, exam=Pointer("runs:/the-run/exam", "e" * 64), **others)
+
+
+def models(*arguments):
+    done = CliRunner().invoke(main, ["models", *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def remedy(*arguments):
+    """The hint that comes with a refusal."""
+    done = CliRunner().invoke(main, ["models", *map(str, arguments)])
+    assert done.exit_code == 1, done.output
+    return done.stderr.rpartition("→ ")[2].strip()
+
+
+@pytest.mark.parametrize("given", ["before", "after"])
+def test_the_line_and_store_named_before_a_command_are_those_it_acts_on(two_lines, store, monkeypatch, tmp_path, given):
+    monkeypatch.chdir(tmp_path)  # the default store is another one
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    options = ["--store", store.root, "--model", "production", "--json"]
+    words = [*options, "rollback"] if given == "before" else ["rollback", *options]
+    assert json.loads(models(*words)) == {"model": "production", "champion": "1", "previous": "2"}
+    assert [champion(name).version for name in LINES] == ["2", "1"]
+
+
+def test_what_is_named_after_a_command_goes_before_what_is_named_before_it(two_lines):
+    assert "production version 2" in models("--model", "repo-policy", "show", "--model", "production")
+
+
+def test_a_hint_names_the_line_and_the_store_it_is_about(store, pointer, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # the default store is another one
+    register_version(pointer(), "production", facts(compared_with="", manual=True))
+    options = ["--store", store.root, "--model", "production"]
+    hint = remedy("promote", "1", *options)
+    assert hint in models(*options)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    command, group, *words = shlex.split(hint.replace("NAME", "ann"))
+    assert (command, group) == ("repo-pipeline", "models")
+    assert models(*words) == "production version 1 is champion\n"
+
+
+def test_in_the_default_store_and_on_a_server_a_hint_names_none(store, pointer, monkeypatch):
+    register_version(pointer(), "production", facts(compared_with="", manual=True))
+    monkeypatch.chdir(store.root.parent)
+    assert "--store" not in models("--model", "production")
+    for uri in ("https://mlflow.example.org", "sqlite:///relative.db", "postgresql:///mlflow", ""):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert store_option() == ""
