@@ -48,7 +48,8 @@ def models_table(name: str, infos: Sequence["ModelInfo"], others: Sequence[str])
 
 
 def _verdict(info: "ModelInfo") -> str:
-    left = bool(info.decisions) and info.decisions[-1].what == "rolled back"
+    # A rollback that was cut short is on record, and the version still serves.
+    left = bool(info.decisions) and info.decisions[-1].what == "rolled back" and "champion" not in info.aliases
     marks = [
         *(["forced"] if info.forced else []),
         *([f"approval: {info.approval}"] if info.approval else []),
@@ -105,7 +106,7 @@ def _facts(details: "Details") -> list[tuple[str, str]]:
         ("registered", info.created),
         ("promoted", info.promoted_at + (f", in place of version {info.promoted_from}" if info.promoted_from else "")),
         ("loss", info.loss),
-        ("went on from", f"version {details.parent}" if details.parent else ""),
+        ("went on from", _parent(details)),
         ("compared with", f"version {info.compared_with}" if info.compared_with else ""),
         ("copied from", info.copied_from),
         ("annotations", _digest(info.data_digest) + (" (simulated)" if info.simulated else "")),
@@ -116,6 +117,11 @@ def _facts(details: "Details") -> list[tuple[str, str]]:
         ("MLflow run", info.run_id),
         ("pipeline run", details.pipeline_run),
     ]
+
+
+def _parent(details: "Details") -> str:
+    line = " of the line that it comes from" if details.info.copied_from else ""
+    return f"version {details.parent}{line}" if details.parent else ""
 
 
 def _digest(digest: str) -> str:

@@ -14,7 +14,7 @@ from repo.tracking.descriptions import describe_line, describe_run, describe_ver
 from repo.tracking.handover import Pointer
 from repo.tracking.ledger import ledger_of
 from repo.tracking.pages import report_page, run_page, version_page
-from repo.tracking.registry import CHAMPION, Tag, list_models, version_called
+from repo.tracking.registry import CHAMPION, WAITING, Tag, list_models
 from repo.tracking.runs import PIPELINE_RUN
 
 
@@ -62,10 +62,10 @@ def describe(outcome: Outcome, evaluation: Mapping[str, Any], verdict: Mapping[s
 
 def head_promoted(run_id: str, model_name: str, version: str) -> None:
     """Say at the head of a run's description what became of the version that passed the gate."""
-    current = version_called(list_models(model_name), CHAMPION)
-    if current and current.version == version:
-        head_run(run_id, promoted(model_name, version, current.promoted_from))
-    else:
+    info = next(info for info in list_models(model_name) if info.version == version)
+    if CHAMPION in info.aliases:
+        head_run(run_id, promoted(model_name, version, info.promoted_from))
+    elif info.approval == WAITING:
         head_run(run_id, left_to_a_person(model_name, version))
 
 

@@ -61,7 +61,7 @@ def copy_version(model_name: str, info: ModelInfo, target: str, wish: Wish) -> s
     if not info.digest:
         problem = f"{model_name}: version {info.version} has no tag {Tag.MODEL_DIGEST}: it was registered by hand"
         raise UserError(problem, "copy a version that a run of ours registered")
-    check_line(target, info.simulated)
+    check_line(target, info.simulated, "--to")
     verify(info.pointer)
     there = list_models(target)
     origin = f"{model_name}/{info.version}"

@@ -12,6 +12,7 @@ from typing import Literal
 from mlflow import MlflowClient
 
 from repo.errors import UserError
+from repo.reporting.text import encodable
 
 _PREFIX = "decision."
 _LONGEST = 2000
@@ -68,8 +69,15 @@ def _read(text: str) -> Decision:
 
 
 def who() -> str:
-    """Return who is at work: the user that MLflow knows, else the machine's."""
-    return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
+    """Return who is at work: the user that MLflow knows, else the machine's.
+
+    Raises:
+        UserError: neither has a name, as in a container without an entry for its user.
+    """
+    try:
+        return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
+    except (KeyError, OSError):
+        raise UserError("nobody knows here who decides", "say who: --by NAME") from None
 
 
 def checked(option: str, text: str) -> str:
@@ -78,7 +86,7 @@ def checked(option: str, text: str) -> str:
     Raises:
         UserError: it is blank, or too long for a tag.
     """
-    text = " ".join(text.split())
+    text = " ".join(encodable(text).split())
     if not text:
         raise UserError(f"{option}: nothing is said", f'say it in a few words: {option} "…"')
     if len(text) > _LONGEST:

@@ -69,7 +69,7 @@ def details_of(model_name: str, info: ModelInfo) -> Details:
     def attempt(what: str, get: Callable[[], T]) -> T | None:
         try:
             return get()
-        except (UserError, MlflowException, OSError, LookupError) as error:
+        except (ValueError, MlflowException, OSError, LookupError) as error:
             missing.append(f"{what}: {_in_one_line(error)}")
             return None
 

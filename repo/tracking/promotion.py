@@ -89,7 +89,9 @@ def promote_version(model_name: str, version: str, expected_champion: str | None
 
 
 def promote_candidate(model_name: str, version: str, expected_champion: str | None, owner: str) -> str:
-    """Promote what a pipeline trained, unless it waits for a person; return in words what was done.
+    """Promote what a pipeline trained, unless that is left to a person; return in words what was done.
+
+    A version that was promoted and rolled back meanwhile stays so, however often a step is tried again.
 
     Args: as for promote_version; and `owner`, who holds the line meanwhile.
 
@@ -99,6 +101,9 @@ def promote_candidate(model_name: str, version: str, expected_champion: str | No
     if known_version(model_name, list_models(model_name), version).approval == WAITING:
         return f"{model_name} version {version} waits for approval: {approval_command(model_name, version)}"
     with holding(model_name, owner):
+        info = known_version(model_name, list_models(model_name), version)
+        if info.promoted_at and CHAMPION not in info.aliases:
+            return f"{model_name} version {version} was champion and was replaced meanwhile"
         promote_version(model_name, version, expected_champion)
     left = f", version {expected_champion} previous-champion" if expected_champion else ""
     return f"{model_name} version {version} is champion{left}"
@@ -195,7 +200,8 @@ def finish_promotion(model_name: str, owner: str, settle: float = SETTLE) -> str
 
 
 def promote_by_hand(model_name: str, version: str | None, wish: Wish, settle: float = SETTLE) -> Change:
-    """Promote a version because a person says so; by default the newest that passed the gate and waits.
+    """Promote a version because a person says so; by default the newest that passed the gate and waits, or the champion
+    where its promotion was cut short.
 
     Args:
         model_name: registered model.
@@ -225,6 +231,8 @@ def _chosen(
 ) -> ModelInfo:
     if version is not None:
         return known_version(model_name, infos, version)
+    if current and _half_made(current, infos):
+        return current
     waiting = [info for info in infos if _passed_and_waits(info, current)]
     found = next((info for info in waiting if wish.approve == (info.approval == WAITING)), None)
     if found is None:
@@ -305,7 +313,8 @@ def known_version(model_name: str, infos: Sequence[ModelInfo], version: str) -> 
     Raises:
         UserError: there is none.
     """
-    found = next((info for info in infos if version == info.version or version in info.aliases), None)
+    numbered = {info.version: info for info in infos}
+    found = numbered.get(version) or version_called(infos, version)
     if found is None:
         raise UserError(f"{model_name} has no version {version}", _listed(model_name))
     return found

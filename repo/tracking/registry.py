@@ -157,7 +157,8 @@ def version_tags(
 def register_version(pointer: Pointer, model_name: str, tags: Mapping[str, str]) -> str:
     """Register a logged policy as a version and make it the challenger.
 
-    The same policy registers once: again, it gives the same version with its tags brought up to date.
+    The same policy registers once: again, it gives the same version with its tags brought up to date; an approval that
+    was asked for, or given since, stands.
 
     Returns:
         The version.
@@ -169,6 +170,8 @@ def register_version(pointer: Pointer, model_name: str, tags: Mapping[str, str])
         version = str(mlflow.register_model(pointer.mlflow_uri, model_name, tags=tags).version)
     else:
         version = known.version
+        if known.approval:
+            tags.pop(Tag.APPROVAL, None)
         for key, value in tags.items():
             client.set_model_version_tag(model_name, version, key, value)
     if known is None or CHAMPION not in known.aliases:
@@ -183,8 +186,13 @@ def line_exam(model_name: str) -> Pointer | None:
     return Pointer(**json.loads(frozen)) if frozen else None
 
 
-def check_line(model_name: str, simulated: bool) -> None:
+def check_line(model_name: str, simulated: bool, named_by: str = "registry.model") -> None:
     """Keep toys and products apart: a model line knows either simulated annotations or real ones.
+
+    Args:
+        model_name: registered model.
+        simulated: what the annotations are that a policy was, or will be, trained on.
+        named_by: where the user has named the line.
 
     Raises:
         UserError: the line's versions are of the other kind.
@@ -193,9 +201,9 @@ def check_line(model_name: str, simulated: bool) -> None:
     if other is not None:
         known, given = ("real", "simulated") if simulated else ("simulated", "real")
         raise UserError(
-            f"registry.model: {model_name} holds models of {known} annotations (version {other.version}), and these "
+            f"{named_by}: {model_name} holds models of {known} annotations (version {other.version}), and these "
             f"annotations are {given}",
-            "choose another name with registry.model",
+            f"choose another name with {named_by}",
         )
 
 

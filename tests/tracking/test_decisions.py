@@ -14,6 +14,7 @@ from repo.tracking.promotion import (
     Change,
     Wish,
     finish_promotion,
+    known_version,
     promote_by_hand,
     promote_candidate,
     promote_version,
@@ -106,6 +107,17 @@ def test_what_waits_is_promoted_by_who_approves_and_by_nobody_else(register, ver
     assert (info.approval, info.aliases) == ("approved", ["champion"])
 
 
+def test_a_register_step_that_is_tried_again_takes_no_approval_back(pointer):
+    policy = pointer()
+    for _ in range(2):
+        register_version(policy, NAME, tags(manual=True))
+        assert list_models(NAME)[0].approval == "waiting"
+    promote_by_hand(NAME, None, Wish("bob", approve=True), SOON)
+    register_version(policy, NAME, tags(manual=True))
+    [info] = list_models(NAME)
+    assert (info.approval, info.aliases) == ("approved", ["champion"])
+
+
 def test_what_does_not_wait_cannot_be_approved(register):
     version = register()
     with pytest.raises(UserError, match="does not wait for approval"):
@@ -168,6 +180,29 @@ def test_a_version_rolled_back_can_be_promoted_again(champions):
     assert promote_by_hand(NAME, "3", ANN, SOON) == Change(NAME, "3", "2")
     assert aliases() == {"champion": "3", "previous-champion": "2"}
     assert [what for what, *_ in decided("3")] == ["rolled back", "promoted"]
+
+
+def test_a_promote_step_that_is_tried_again_undoes_no_rollback(champions):
+    roll_back(NAME, ANN, SOON)
+    words = promote_candidate(NAME, "3", "2", "run")
+    assert words == f"{NAME} version 3 was champion and was replaced meanwhile"
+    assert aliases() == {"champion": "2", "previous-champion": "1"}
+
+
+def test_by_hand_and_without_a_number_a_promotion_that_was_cut_short_is_finished(champions, register, monkeypatch):
+    fourth = register()
+    with monkeypatch.context() as cut:
+        cut.setattr(MlflowClient, "set_registered_model_alias", cut_after(MlflowClient.set_registered_model_alias, [1]))
+        with pytest.raises(KeyboardInterrupt):
+            promote_version(NAME, fourth, "3")
+    assert unfinished_promotion(NAME).version == fourth
+    assert promote_by_hand(NAME, None, ANN, SOON) == Change(NAME, fourth, "3")
+    assert unfinished_promotion(NAME) is None
+
+
+def test_a_number_means_that_version_also_where_an_alias_reads_the_same(champions, register):
+    MlflowClient().set_registered_model_alias(NAME, "1", register())
+    assert known_version(NAME, list_models(NAME), "1").version == "1"
 
 
 def test_a_rollback_past_a_version_that_was_deleted_leaves_no_previous_champion(champions):

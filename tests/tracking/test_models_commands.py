@@ -5,11 +5,13 @@ import shlex
 
 import pytest
 from click.testing import CliRunner
+from mlflow import MlflowClient
 
 from pipelines.cli import main
+from repo.tracking.decisions import Decision, record
 from repo.tracking.handover import Pointer
 from repo.tracking.promotion import promote_version
-from repo.tracking.registry import champion, register_version, version_tags
+from repo.tracking.registry import Tag, champion, register_version, version_tags
 from repo.tracking.store import store_option
 
 LINES = ("repo-policy", "production")
@@ -78,3 +80,32 @@ def test_in_the_default_store_and_on_a_server_a_hint_names_none(store, pointer, 
     for uri in ("https://mlflow.example.org", "sqlite:///relative.db", "postgresql:///mlflow", ""):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         assert store_option() == ""
+
+
+def test_a_rollback_is_no_failure_where_the_ledger_of_what_left_is_gone(two_lines):
+    gone = json.dumps(Pointer("runs:/gone/ledger", "0" * 64).metadata)
+    MlflowClient().set_model_version_tag("production", "2", Tag.BATCHES, gone)
+    assert models("rollback", "--model", "production").startswith("production version 1 is champion again")
+
+
+def test_in_a_container_whose_user_has_no_name_it_is_asked_who_decides(two_lines, monkeypatch):
+    def nobody(_):
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME", "MLFLOW_TRACKING_USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert remedy("rollback") == "say who: --by NAME"
+    assert champion("repo-policy").version == "2"
+
+
+def test_bytes_that_are_no_text_in_a_reason_are_kept_as_question_marks(two_lines):
+    models("rollback", "--reason", "caf\udce9")
+    assert "caf?" in models("show", "2")
+
+
+def test_a_rollback_on_record_that_was_cut_short_is_not_listed_of_the_champion(two_lines):
+    record("repo-policy", "2", Decision("rolled back", "ann", "", "2"))
+    assert "rolled back)" not in models("list")
+    models("rollback")
+    assert "promote (rolled back)" in models("list")
