@@ -18,6 +18,7 @@ from pipelines.options import (
     data_option,
     json_option,
     model_option,
+    print_json,
     set_option,
     store_option,
     verbose_option,
@@ -179,7 +180,7 @@ def inspect(data: str, config: Path | None, overrides: tuple[str, ...], as_json:
 
     found = inspection.inspect(data, load_settings(config, overrides).data)
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+        print_json(asdict(found))
         return
     from pipelines.inspection_screen import describe
 
@@ -297,7 +298,7 @@ def reliability(
     for note in outcome.notes:
         click.echo(note, err=True)
     if as_json:
-        click.echo(json.dumps(outcome.report.reliability, indent=2, ensure_ascii=False))
+        print_json(outcome.report.reliability)
         return
     from pipelines.reliability_screen import describe
 
@@ -332,7 +333,10 @@ def inbox(
     from pipelines.inbox import look as look_into
 
     batches = look_into(folder, settings, chosen)
-    click.echo(json.dumps(as_rows(batches), indent=2, ensure_ascii=False) if as_json else describe(batches))
+    if as_json:
+        print_json(as_rows(batches))
+    else:
+        click.echo(describe(batches))
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,6 +24,11 @@ data_option = click.option(
     "--data", required=True, help="File, glob, directory, URI or hf:// id; several separated by commas."
 )
 model_option = click.option("--model", default=None, help="Registered model name; default: registry.model's default.")
+
+
+def print_json(content: Any) -> None:
+    """Print what --json asks for."""
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def with_model(overrides: tuple[str, ...], model: str | None) -> tuple[str, ...]:

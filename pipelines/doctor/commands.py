@@ -1,13 +1,12 @@
 """`repo-pipeline doctor`: is everything there that a run needs, before anything costs."""
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
 from pipelines.kubeflow.options import Connect, in_cluster_option, kubeflow_options
-from pipelines.options import config_option, json_option, model_option, set_option, store_option, with_model
+from pipelines.options import config_option, json_option, model_option, print_json, set_option, store_option, with_model
 
 
 @click.command()
@@ -59,6 +58,9 @@ def doctor(
         findings.append(finding)
         if not as_json:
             click.echo(line(finding))
-    click.echo(json.dumps(as_rows(findings), indent=2, ensure_ascii=False) if as_json else f"\n{total(findings)}")
+    if as_json:
+        print_json(as_rows(findings))
+    else:
+        click.echo(f"\n{total(findings)}")
     if any(finding.state is State.FAILED for finding in findings):
         sys.exit(1)

@@ -1,14 +1,13 @@
 """`repo-pipeline submit`: one run of a pipeline on Kubeflow."""
 
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.kubeflow.options import Connect, in_cluster_option, kubeflow_options
-from pipelines.options import config_option, json_option, model_option, set_option, with_model
+from pipelines.options import config_option, json_option, model_option, print_json, set_option, with_model
 from repo.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def submit(
         click.echo(_describe(submitted))
     progress = _follow(client, graph, submitted, as_json) if wait else None
     if as_json:
-        click.echo(_as_json(submitted, progress))
+        print_json(_content(submitted, progress))
     if progress:
         from pipelines.kubeflow.submission import check_succeeded
 
@@ -101,10 +100,10 @@ def _describe(submitted: "Submitted") -> str:
     )
 
 
-def _as_json(submitted: "Submitted", progress: "Progress | None") -> str:
+def _content(submitted: "Submitted", progress: "Progress | None") -> dict[str, Any]:
     from dataclasses import asdict
 
     found = asdict(submitted)
     if progress:
         found |= {"state": progress.state, "steps": [asdict(step) for step in progress.steps.values()]}
-    return json.dumps(found, indent=2, ensure_ascii=False)
+    return found

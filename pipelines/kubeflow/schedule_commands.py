@@ -1,6 +1,5 @@
 """`repo-pipeline schedule`: retraining on Kubeflow, again and again."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.kubeflow.options import Connect, in_cluster_option, kubeflow_options
-from pipelines.options import config_option, json_option, model_name, model_option, set_option, with_model
+from pipelines.options import config_option, json_option, model_name, model_option, print_json, set_option, with_model
 
 if TYPE_CHECKING:
     from pipelines.kubeflow.client import Client
@@ -83,7 +82,7 @@ def create(
     if as_json:
         from dataclasses import asdict
 
-        click.echo(json.dumps({**asdict(done), "unchanged": done.unchanged, "cron": cron.expression}, indent=2))
+        print_json({**asdict(done), "unchanged": done.unchanged, "cron": cron.expression})
         return
     click.echo(describe_put(done, cron.expression, zone))
 
@@ -108,7 +107,10 @@ def list_command(timezone: str, as_json: bool, connect: Connect) -> None:
     zone = zone_named(timezone)
     client = connect()
     rows = [row_of(one, last_state(client, one), zone) for one in schedules(client)]
-    click.echo(json.dumps([asdict(row) for row in rows], indent=2) if as_json else table(rows, zone))
+    if as_json:
+        print_json([asdict(row) for row in rows])
+    else:
+        click.echo(table(rows, zone))
 
 
 @schedule.command("pause")

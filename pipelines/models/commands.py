@@ -1,15 +1,14 @@
 """`repo-pipeline models`: what was registered, which version serves, and who decided so."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.options import json_option, model_name, model_option, store_option
+from pipelines.options import json_option, model_name, model_option, print_json, store_option
 from repo.errors import UserError
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def _list(store: Path | None, model: str | None, as_json: bool) -> None:
         infos = list_models(name)
         others = [] if infos else model_names()
     if as_json:
-        _print_json([asdict(info) for info in infos])
+        print_json([asdict(info) for info in infos])
     else:
         click.echo(models_table(name, infos, others))
 
@@ -111,7 +110,7 @@ def models_show(version: str | None, annotators: bool, store: Path | None, model
             info = known_version(name, infos, version or CHAMPION)
         details = details_of(name, info)
     if as_json:
-        _print_json(details.as_dict())
+        print_json(details.as_dict())
     else:
         click.echo(describe_version(details, annotators))
 
@@ -143,7 +142,7 @@ def models_compare(first: str, second: str, store: Path | None, model: str | Non
         infos = list_models(name)
         found = compare(*(details_of(name, known_version(name, infos, version)) for version in (first, second)))
     if as_json:
-        _print_json(found.as_dict())
+        print_json(found.as_dict())
     else:
         click.echo(describe_comparison(found))
 
@@ -263,7 +262,7 @@ def models_copy(
         copy = copy_version(name, info, other, _wish(by, reason))
         [made] = [there for there in list_models(other) if there.version == copy]
     if as_json:
-        _print_json({"model": other, "version": copy, "copied_from": made.copied_from, "digest": made.digest})
+        print_json({"model": other, "version": copy, "copied_from": made.copied_from, "digest": made.digest})
     else:
         click.echo(describe_copy(other, made))
 
@@ -313,10 +312,6 @@ def _opened(store: Path | None) -> Iterator[None]:
 
 def _print_change(change: "Change", as_json: bool, words: str) -> None:
     if as_json:
-        _print_json(asdict(change))
+        print_json(asdict(change))
     else:
         click.echo(words)
-
-
-def _print_json(content: Any) -> None:
-    click.echo(json.dumps(content, indent=2, ensure_ascii=False))

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.summary import aligned, printable, reliability_lines, shortened, warning_lines
-from repo.evaluation.summary import with_interval
-from repo.reporting.text import count, interval, short
+from repo.reporting.text import count, decimal, interval, short, with_interval
 
 if TYPE_CHECKING:
     from repo.tracking.details import Comparison, Details
@@ -153,7 +152,7 @@ def _evaluation_lines(evaluation: Mapping[str, Any]) -> list[str]:
             name,
             with_interval(targets[target]["accuracy"]),
             with_interval(targets[target]["nll"]),
-            _number(targets[target]["calibration_error"]) or "not finite",
+            decimal(targets[target]["calibration_error"]),
         )
         for name, targets in evaluation["policies"].items()
     ]

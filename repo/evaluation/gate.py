@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from repo.evaluation.summary import cell, person, with_interval
-from repo.reporting.text import count, percent
+from repo.evaluation.summary import person
+from repo.reporting.text import cell, count, decimal, percent, with_interval
 from repo.settings import GateSettings
 
 
@@ -83,7 +83,7 @@ def _rules(evaluation: Mapping[str, Any], settings: GateSettings) -> Iterator[Ru
     yield Rule(
         "calibration",
         error is not None and error <= bound,
-        f"calibration error {_number(error)}, at most {bound:g} allowed",
+        f"calibration error {decimal(error)}, at most {bound:g} allowed",
     )
     if settings.leave_one_out and "leave_one_out" in evaluation:
         yield _leave_one_out(evaluation["leave_one_out"], held_out, unit, settings)
@@ -111,7 +111,7 @@ def _leave_one_out(found: Mapping[str, Any], held_out: int, unit: str, settings:
     bound = settings.min_gain_over_champion if over == "champion" else settings.min_gain_over_base
     gain = dearest["gain"]
     passed = gain is not None and math.isfinite(gain) and gain >= bound
-    words = f"without annotator {person(dearest)} the gain over the {over} would be {_number(gain)}"
+    words = f"without annotator {person(dearest)} the gain over the {over} would be {decimal(gain)}"
     return Rule(name, passed, f"{words}, at least {bound:g} asked; nobody's absence costs more")
 
 
@@ -167,7 +167,3 @@ def _not_finite(value: Any, name: str = "") -> Iterator[str]:
             yield from _not_finite(child, f"{name} {key}".strip())
     elif value is None or (isinstance(value, float) and not math.isfinite(value)):
         yield name
-
-
-def _number(value: float | None) -> str:
-    return "not finite" if value is None or not math.isfinite(value) else f"{value:.3f}"

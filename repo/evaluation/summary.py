@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from repo.reporting.text import short, showable
+from repo.reporting.text import cell, decimal, short, showable, with_interval
 
 _COLUMNS = ("accuracy", "nll", "margin", "calibration_error", "likelihood_accuracy")
 
@@ -57,7 +57,7 @@ def to_markdown(evaluation: Mapping[str, Any], champion: str) -> str:
         for name, targets in evaluation["policies"].items():
             metrics = targets[target]
             cells = [
-                with_interval(metrics[c]) if isinstance(metrics[c], Mapping) else _number(metrics[c]) for c in _COLUMNS
+                with_interval(metrics[c]) if isinstance(metrics[c], Mapping) else decimal(metrics[c]) for c in _COLUMNS
             ]
             lines.append(f"| {target} | {name} | {metrics['judgements']:,} | {' | '.join(cells)} |")
     lines += ["", *(f"Gain over {other}: {with_interval(gain)}." for other, gain in evaluation["gains"].items())]
@@ -76,11 +76,6 @@ def person(row: Mapping[str, Any]) -> str:
     return short(showable(row["annotator_id"]))
 
 
-def cell(text: str) -> str:
-    """Return text that cannot end a table's cell."""
-    return text.replace("|", "\\|")
-
-
 def _without_one(evaluation: Mapping[str, Any]) -> list[str]:
     rows = evaluation.get("leave_one_out", {}).get("dearest")
     if not rows:
@@ -92,7 +87,7 @@ def _without_one(evaluation: Mapping[str, Any]) -> list[str]:
         "",
         f"| without | their votes | {evaluation['split_by']}s left | gain over {over} |",
         "|---|--:|--:|--:|",
-        *(f"| {cell(person(row))} | {row['votes']:,} | {row['held_out']:,} | {_number(row['gain'])} |" for row in rows),
+        *(f"| {cell(person(row))} | {row['votes']:,} | {row['held_out']:,} | {decimal(row['gain'])} |" for row in rows),
     ]
 
 
@@ -107,14 +102,3 @@ def _left_out(evaluation: Mapping[str, Any]) -> list[str]:
 def _value(figure: Any) -> float:
     value = figure["value"] if isinstance(figure, Mapping) else figure
     return float("nan") if value is None else float(value)
-
-
-def _number(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.3f}"
-
-
-def with_interval(figure: Mapping[str, float | None]) -> str:
-    """Return a figure and its interval in words; a single prompt or comparison leaves it none."""
-    if figure["value"] is not None and figure["low"] is None and figure["high"] is None:
-        return f"{_number(figure['value'])} (no interval)"
-    return f"{_number(figure['value'])} ({_number(figure['low'])} to {_number(figure['high'])})"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from repo.reporting.page import render
-from repo.reporting.text import count, short
+from repo.reporting.text import cell, count, short
 
 if TYPE_CHECKING:
     from repo.inbox.judging import Judged
@@ -21,7 +21,7 @@ ROWS_SHOWN = 20
 def to_markdown(batches: Sequence[Batch], words: str) -> str:
     """Return a table, a line a batch."""
     rows = [
-        f"| {_cell(short(batch.name, _NAME))} | {batch.state} | {_cell(short(batch.note, _NOTE))} "
+        f"| {cell(short(batch.name, _NAME))} | {batch.state} | {cell(short(batch.note, _NOTE))} "
         f"| {batch.digest[:_DIGEST]} |"
         for batch in batches
     ]
@@ -51,7 +51,3 @@ def _read(one: Judged) -> dict[str, Any]:
         "quarantine": result.quarantine[:ROWS_SHOWN] if result else [],
         "notes": result.notes if result else [],
     }
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

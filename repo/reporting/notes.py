@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from repo.evaluation.summary import with_interval
-from repo.reporting.text import count, interval, short, showable, signed
+from repo.reporting.text import count, interval, short, showable, signed, with_interval
 
 ANNOTATORS_NAMED = 8
 BATCHES_NAMED = 5

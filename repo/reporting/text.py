@@ -1,8 +1,9 @@
 """Text made fit for a page: any string a file may hold becomes something that can be shown, encoded and kept short."""
 
+import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _UNSHOWABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -51,6 +52,11 @@ def cut(text: str, shown: int = 600, folded: int = 6000) -> CutText:
     return CutText(text[:at], rest, len(text) - at - len(rest))
 
 
+def cell(text: str) -> str:
+    """Return text that cannot end a table's cell."""
+    return text.replace("|", "\\|")
+
+
 def count(number: int, noun: str, plural: str = "") -> str:
     """Return '1 label', '1,300 labels'."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
@@ -76,3 +82,15 @@ def interval(bounds: Sequence[float]) -> str:
 def signed(value: float) -> str:
     """Return '+0.12', '−0.12' or '0.00'."""
     return f"{value:+.2f}".replace("-", "−") if abs(value) >= 0.005 else "0.00"
+
+
+def decimal(value: float | None) -> str:
+    """Return '0.912', or that there is no such number."""
+    return "not finite" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def with_interval(figure: Mapping[str, float | None]) -> str:
+    """Return a figure and its interval in words; a single prompt or comparison leaves it none."""
+    if figure["value"] is not None and figure["low"] is None and figure["high"] is None:
+        return f"{decimal(figure['value'])} (no interval)"
+    return f"{decimal(figure['value'])} ({decimal(figure['low'])} to {decimal(figure['high'])})"

@@ -151,7 +151,7 @@ def holding(model_name: str, owner: str, settle: float = SETTLE, patience: float
         if time.monotonic() > deadline:
             raise UserError(
                 f"{model_name}: another is at work on this model line: {claim.words}",
-                "give the same command again when that one has ended",
+                "give the same command again when that one has ended, or stop it first",
             )
         time.sleep(settle)
     try:
