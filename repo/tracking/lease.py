@@ -38,6 +38,7 @@ _BRIEF = 60
 """How long a lease lasts that is taken for moving an alias."""
 _PATIENCE = 20.0
 """Seconds that whoever wants to move an alias waits for the line: others who do the same are soon done."""
+_AGAIN = "give the same command again"
 _LONGEST = 7 * 24 * 3600
 """Seconds that a lease may last: a longer one would block the line for good where its owner died."""
 
@@ -129,7 +130,9 @@ def release(model_name: str, owner: str) -> None:
 
 
 @contextmanager
-def holding(model_name: str, owner: str, settle: float = SETTLE, patience: float = _PATIENCE) -> Iterator[None]:
+def holding(
+    model_name: str, owner: str, settle: float = SETTLE, patience: float = _PATIENCE, again: str = _AGAIN
+) -> Iterator[None]:
     """Hold the line for the length of the body; whoever holds it already goes on holding it afterwards.
 
     Args:
@@ -137,6 +140,7 @@ def holding(model_name: str, owner: str, settle: float = SETTLE, patience: float
         owner: who wants to.
         settle: as for `take`.
         patience: seconds to wait for another to give it back.
+        again: what is to be done when that one has ended.
 
     Raises:
         UserError: another goes on holding it, or the tag holds something else than a lease.
@@ -151,7 +155,7 @@ def holding(model_name: str, owner: str, settle: float = SETTLE, patience: float
         if time.monotonic() > deadline:
             raise UserError(
                 f"{model_name}: another is at work on this model line: {claim.words}",
-                "give the same command again when that one has ended, or stop it first",
+                f"{again} when that one has ended, or stop it first",
             )
         time.sleep(settle)
     try:

@@ -100,7 +100,9 @@ def promote_candidate(model_name: str, version: str, expected_champion: str | No
     """
     if known_version(model_name, list_models(model_name), version).approval == WAITING:
         return f"{model_name} version {version} waits for approval: {approval_command(model_name, version)}"
-    with holding(model_name, owner):
+    # Whoever ran the pipeline once more would train once more.
+    by_hand = f"the next run promotes it, or `{models_command(f'promote {version}', model_name)}`"
+    with holding(model_name, owner, again=by_hand):
         info = known_version(model_name, list_models(model_name), version)
         if info.promoted_at and CHAMPION not in info.aliases:
             return f"{model_name} version {version} was champion and was replaced meanwhile"

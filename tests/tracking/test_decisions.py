@@ -1,11 +1,13 @@
 """What people decide about versions: approval, force, rollback, copies; and that no reason is ever lost."""
 
 import json
+from functools import partial
 
 import pytest
 from mlflow import MlflowClient
 
 from repo.errors import UserError
+from repo.tracking import promotion
 from repo.tracking.copying import copy_version
 from repo.tracking.decisions import Decision, checked, decisions_in, record
 from repo.tracking.handover import Pointer, content_digest, verify
@@ -282,6 +284,16 @@ def test_nobody_moves_an_alias_while_another_holds_the_line(champions, register)
     promote_candidate(NAME, version, "3", "a pass")
     assert aliases()["champion"] == version
     assert Tag.LEASE in MlflowClient().get_registered_model(NAME).tags, "the pass goes on holding it"
+
+
+def test_a_run_that_cannot_promote_for_another_at_work_is_not_told_to_train_again(champions, register, monkeypatch):
+    version = register()
+    assert take(NAME, "a pass", settle=SOON).held
+    monkeypatch.setattr(promotion, "holding", partial(holding, settle=SOON, patience=0.1))
+    with pytest.raises(UserError, match="a pass holds the lease") as caught:
+        promote_candidate(NAME, version, "3", "run")
+    assert f"repo-pipeline models promote {version} --model {NAME}" in caught.value.remedy
+    assert "again" not in caught.value.remedy
 
 
 def test_decisions_are_kept_in_order_and_none_overwrites_another(register):
