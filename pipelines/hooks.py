@@ -8,6 +8,7 @@ import click
 
 from pipelines.options import model_name, model_option, store_option
 from repo.errors import UserError
+from repo.uris import on_the_web
 
 _RECEIVER = "http://127.0.0.1:8080/mlflow"
 
@@ -40,19 +41,15 @@ def example(url: str, store: Path | None, model: str | None) -> None:
     from repo.tracking.store import choose_store
 
     chosen = choose_store(store)
-    where = "" if _is_web(chosen.tracking_uri) else _NO_SERVER.format(name=chosen.name)
+    where = "" if on_the_web(chosen.tracking_uri) else _NO_SERVER.format(name=chosen.name)
     click.echo(where + _instructions(_checked(url), model_name(model)) + _SCRIPT.replace("<URL>", repr(url)), nl=False)
-
-
-def _is_web(address: str) -> bool:
-    return urlsplit(address).scheme in ("http", "https")
 
 
 def _checked(url: str) -> str:
     """Everybody who may list webhooks reads the address."""
     try:
         parts = urlsplit(url)
-        known = _is_web(url) and bool(parts.hostname) and parts.port != 0
+        known = on_the_web(url) and bool(parts.hostname) and parts.port != 0
     except ValueError:
         known = False
     if not known or not url.isascii() or not url.isprintable() or " " in url:

@@ -45,6 +45,11 @@ def without_secrets(text: str, uri: str) -> str:
     return text
 
 
+def on_the_web(address: str) -> bool:
+    """Tell whether an address is one of http or https."""
+    return address.lower().startswith(("http://", "https://"))
+
+
 def file_part(name: str) -> str:
     """Return a name up to its query or fragment, where it is a web address that has one: what names the file."""
     found = _QUERY.search(name)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pipelines.doctor.finding import Outcome, ok, skipped, warning
 from repo.errors import UserError
 from repo.tracking.store import Server, Store
-from repo.uris import without_secrets
+from repo.uris import on_the_web, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,7 +31,7 @@ def reach(store: Store | Server) -> Outcome:
     """Ask a server for its health; of the embedded store, whether it is there and can be written."""
     if isinstance(store, Server):
         store.check()
-        if not _on_the_web(store):
+        if not on_the_web(store.tracking_uri):
             return ok(f"{store.name}: no server, MLflow opens it itself")
         return ok(f"{store.name}: answers")
     store.check()
@@ -47,7 +47,7 @@ def reach(store: Store | Server) -> Outcome:
 def same_version(store: Store | Server) -> Outcome:
     """Compare the server's version with the client's: they are made for each other up to the minor number."""
     here = version("mlflow")
-    if not _on_the_web(store):
+    if not on_the_web(store.tracking_uri):
         return skipped("no server between")
     from mlflow.tracking._tracking_service.utils import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
@@ -123,10 +123,6 @@ def _opened(store: Store | Server) -> Iterator["MlflowClient"]:
     except ImportError as error:
         problem = f"{store.name}: the driver {error.name} is not installed"
         raise UserError(problem, f"pip install {error.name}") from error
-
-
-def _on_the_web(store: Store | Server) -> bool:
-    return store.tracking_uri.startswith(("http://", "https://"))
 
 
 def _tag_and_untag(client: "MlflowClient", model: str, key: str) -> Outcome:

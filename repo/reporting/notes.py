@@ -101,7 +101,7 @@ def line_note(model_name: str, origin: str = "") -> str:
         [
             f"Policies aligned on noisy preferences by RE-PO's pipelines. {origin}".strip(),
             "",
-            "* `champion` serves: it passed the gate, or a person promoted it against the gate; tags `decision.…` say who",
+            "* `champion` serves: it passed the gate, or a person forced it: tags `decision.…` say who and why",
             "* `challenger` is the newest candidate, whatever the gate thought of it; the tag `verdict` says",
             "* `previous-champion` is what a rollback goes back to",
             "",

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from repo.errors import UserError
-from repo.uris import public_name, without_secrets
+from repo.uris import on_the_web, public_name, without_secrets
 
 DEFAULT_ROOT = Path(".repo")
 HOST = "127.0.0.1"
@@ -194,7 +194,7 @@ class Server:
         Raises:
             UserError: nothing answers there, or it says that it is not well.
         """
-        if not self._on_the_web:
+        if not on_the_web(self.tracking_uri):
             return
         from mlflow.exceptions import MlflowException
         from mlflow.tracking._tracking_service.utils import get_default_host_creds
@@ -244,13 +244,9 @@ class Server:
         }
 
     @property
-    def _on_the_web(self) -> bool:
-        return self.tracking_uri.startswith(("http://", "https://"))
-
-    @property
     def _credentials(self) -> tuple[str, str]:
         """User and password in a web address; of others (databases) MLflow needs them where they stand."""
-        if not self._on_the_web:
+        if not on_the_web(self.tracking_uri):
             return "", ""
         user, _, password = urlsplit(self.tracking_uri).netloc.rpartition("@")[0].partition(":")
         return unquote(user), unquote(password)
@@ -261,7 +257,7 @@ class Server:
         Raises:
             UserError: what is named is no server but, say, a database.
         """
-        if not self._on_the_web:
+        if not on_the_web(self.tracking_uri):
             raise UserError(
                 f"MLFLOW_TRACKING_URI={self.name}: not a server with pages of its own",
                 "name the address of an MLflow server (http or https), or a directory with --store DIR",
