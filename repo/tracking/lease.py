@@ -18,7 +18,7 @@ renews it as ever. A reader whose clock is ahead takes over a living lease, and 
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -161,7 +161,9 @@ def holding(
     try:
         yield
     finally:
-        release(model_name, owner)
+        # What was done is done, also where it cannot be given back: it runs out by itself.
+        with suppress(MlflowException):
+            release(model_name, owner)
 
 
 def _ensure_model(client: MlflowClient, model_name: str) -> None:

@@ -230,7 +230,8 @@ def test_what_waits_for_a_person_is_trained_once_and_consumed_when_it_is_approve
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    waits = "version 4 waits for approval: repo-pipeline models promote 4 --model repo-policy --approve --by NAME"
+    named = f"--model repo-policy --store {line.store}"
+    waits = f"version 4 waits for approval: repo-pipeline models promote 4 {named} --approve --by NAME"
     assert waits in line.retrain(*settings)
     assert line.champion() == "2"
     assert line.retrain(*settings).splitlines()[-1].startswith("nothing new: version 4 was trained on the same batches")

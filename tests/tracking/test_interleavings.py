@@ -62,8 +62,8 @@ class Model:
         if action == "finish":
             waiting = [v for v in PASSED if v not in self.replaced and self.champion == "1"]
             return self._promotes(max(waiting)) if waiting else "nothing"
-        if version == self.champion:
-            return version
+        if version == self.champion or (verb == "candidate" and version in self.replaced):
+            return version  # a step that is tried again brings back nothing that was replaced
         if verb != "force" and self.champion != "1":
             return "refused"
         if verb != "candidate":
