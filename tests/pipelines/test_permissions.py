@@ -5,18 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.server import get_app_client
 from pipeline_runs import SMALL, Run, options
-from web import free_port
+from web import free_port, wait_until_it_answers
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +65,7 @@ def guarded(repo_pipeline: Run, tmp_path_factory: pytest.TempPathFactory) -> Ite
         )
     made = Guarded(f"http://127.0.0.1:{port}", repo_pipeline, folder)
     try:
-        wait_for(f"{made.uri}/health", server)
+        wait_until_it_answers(port, server)
         for approval in ("none", "manual"):
             done = made.by(ADMIN, "demo", *options((*SMALL, f"gate.approval={approval}")))
             assert done.returncode == 0, done.stdout + done.stderr
@@ -78,17 +75,6 @@ def guarded(repo_pipeline: Run, tmp_path_factory: pytest.TempPathFactory) -> Ite
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(30)
-
-
-def wait_for(address: str, server: "subprocess.Popen[bytes]") -> None:
-    for _ in range(600):
-        assert server.poll() is None
-        try:
-            urlopen(address, timeout=5).close()
-            return
-        except (URLError, OSError):
-            time.sleep(0.1)
-    pytest.fail("no server")
 
 
 def add_users(uri: str) -> None:
