@@ -97,8 +97,8 @@ def reliability_lines(reliability: dict[str, Any], truth: dict[str, float], ever
             shortened(row["annotator_id"]),
             f"{row['reliability']:.3f}",
             _interval(row),
-            *((_number(truth.get(row["annotator_id"])),) if truth else ()),
-            *((_number(row["agreement_with_majority"]),) if judged else ()),
+            *((number(truth.get(row["annotator_id"])),) if truth else ()),
+            *((number(row["agreement_with_majority"]),) if judged else ()),
             f"{row['annotations']:,}",
             *((signed(row["first_preference"]),) if two else ()),
         )
@@ -147,5 +147,6 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Return '0.912', or nothing where there is no such number."""
     return "" if value is None else f"{value:.3f}"

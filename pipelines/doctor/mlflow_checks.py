@@ -196,14 +196,13 @@ def _refusals(doing: str, right: str) -> Iterator[None]:
 
 
 def _refused(error: "MlflowException", doing: str, right: str) -> UserError | None:
+    from repo.tracking.rights import missing_right
+
     status = error.get_http_status_code()
+    if "Invalid Host header" in str(error):
+        return missing_right(error)
     if status == 401:
         return UserError(f"{doing}: MLflow does not know who asks (401)", _WHO)
-    if "Invalid Host header" in str(error):
-        return UserError(
-            f"{doing}: the server does not serve under this name (403, Invalid Host header)",
-            "start it with --allowed-hosts that holds this name, beside those it has",
-        )
     if status == 403:
         return UserError(f"{doing}: not allowed (403)", f"ask MLflow's administrator for {right}")
     return None

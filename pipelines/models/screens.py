@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.summary import aligned, printable, reliability_lines, shortened, warning_lines
+from pipelines.summary import aligned, number, printable, reliability_lines, shortened, warning_lines
 from repo.reporting.text import count, decimal, interval, short, with_interval
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def models_table(name: str, infos: Sequence["ModelInfo"], others: Sequence[str])
             info.version,
             ", ".join(info.aliases),
             info.loss,
-            _number(info.accuracy),
+            number(info.accuracy),
             str(info.annotators or ""),
-            _number(info.mean_reliability),
+            number(info.mean_reliability),
             _verdict(info),
             info.created,
         )
@@ -223,7 +223,7 @@ def _moved_lines(found: "Comparison", first: str, second: str) -> list[str]:
 def _figure(value: Any) -> str:
     if isinstance(value, Mapping):
         return with_interval(value)
-    return _number(value) if isinstance(value, float) else str("" if value is None else value)
+    return number(value) if isinstance(value, float) else str("" if value is None else value)
 
 
 def describe_change(change: "Change") -> str:
@@ -265,7 +265,3 @@ def describe_copy(target: str, made: "ModelInfo") -> str:
     if force:
         lines.append("it was never compared with the champion there")
     return "\n".join(lines)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

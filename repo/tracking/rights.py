@@ -28,6 +28,11 @@ def missing_right(error: BaseException) -> UserError | None:
         )
     if code != "PERMISSION_DENIED":
         return None
+    if "Invalid Host header" in str(error):
+        return UserError(
+            "the MLflow server does not serve under this name (403, Invalid Host header)",
+            "start it with --allowed-hosts that holds this name, beside those it has",
+        )
     thing, right = _refused(str(error))
     return UserError(
         f"MLflow refuses this to {_user()}: the right {right} on the {thing} is missing",

@@ -17,6 +17,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, PERMISSION_DENIED, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from repo.console import user_errors
@@ -85,8 +86,12 @@ def ensure_experiment(client: MlflowClient, name: str, artifact_location: str | 
         )
     if not experiment.tags.get(KIND):
         # Whoever may log runs there need not be allowed to change the experiment; it is only a matter of looks.
-        with suppress(MlflowException):
+        # Of two that set it in the same instant one is refused too.
+        try:
             client.set_experiment_tag(experiment.experiment_id, KIND, TRAINING)
+        except MlflowException as error:
+            if error.error_code not in (ErrorCode.Name(PERMISSION_DENIED), ErrorCode.Name(BAD_REQUEST)):
+                raise
     return str(experiment.experiment_id)
 
 
