@@ -1,9 +1,10 @@
 """The container images steps run in: one without torch, one with. Locally, steps run in the current environment."""
 
-import os
+BASE = "repo-pipeline-python:0.1.0"
+"""Validation, reporting, gate, registry; `repo-pipeline compile --images base=NAME` puts another in its place."""
 
-BASE = os.environ.get("REPO_BASE_IMAGE", "repo-pipeline-python:0.1.0")
-"""Validation, reporting, gate, registry."""
+TRAIN = "repo-pipeline-python-train:0.1.0"
+"""Training and evaluation; `repo-pipeline compile --images train=NAME` puts another in its place."""
 
-TRAIN = os.environ.get("REPO_TRAIN_IMAGE", "repo-pipeline-python-train:0.1.0")
-"""Training and evaluation."""
+BY_KIND = {"base": BASE, "train": TRAIN}
+"""What --images calls them."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from components.environment import SECRET
 from pipelines.doctor.commands import doctor
 from pipelines.hooks import hooks
 from pipelines.kubeflow.commands import submit
@@ -507,22 +508,47 @@ def _simulate_inbox(output: Path, chosen: "SimulationSettings", days: int) -> No
 
 @main.command("compile")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Directory for the YAML.")
+@click.option(
+    "--images",
+    multiple=True,
+    metavar="KIND=NAME",
+    help="The image base or train, by tag or digest; default: what `make images` builds.",
+)
+@click.option(
+    "--secret",
+    default=SECRET,
+    show_default=True,
+    metavar="NAME",
+    help="Kubernetes Secret that holds the steps' environment variables, each under its own name.",
+)
+@click.option(
+    "--env", "variables", multiple=True, metavar="NAME", help="One more environment variable for the steps, by name."
+)
 @click.option("--check", is_flag=True, help="Write nothing; fail when the YAML there is stale.")
-def compile_command(output: Path, check: bool) -> None:
+def compile_command(
+    output: Path, images: tuple[str, ...], secret: str, variables: tuple[str, ...], check: bool
+) -> None:
     """Write the pipelines as YAML to upload to Kubeflow Pipelines.
+
+    What steps need to know and nobody else may, such as MLflow's password, reaches them as environment variables: the
+    YAML names them and the Secret that holds them, never a value. What the Secret lacks is not set. `run --runner
+    docker` hands on the same names from its own environment.
 
     \b
     Examples:
       repo-pipeline compile --output build/
       repo-pipeline compile --output pipelines/compiled --check
+      repo-pipeline compile --output pipelines/compiled --images base=registry.example.org/repo@sha256:... \\
+        --images train=registry.example.org/repo-train@sha256:... --secret team-keys --env AZURE_CLIENT_SECRET
     """
-    from pipelines.compiling import check_compiled, compile_pipelines
+    from pipelines.compiling import Placement, check_compiled, compile_pipelines
 
+    placement = Placement.of(images, secret, variables)
     if check:
-        check_compiled(output)
+        check_compiled(output, placement)
         click.echo(f"{output}: up to date")
     else:
-        for file in compile_pipelines(output):
+        for file in compile_pipelines(output, placement):
             click.echo(f"wrote {file}")
 
 

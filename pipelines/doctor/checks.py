@@ -89,7 +89,6 @@ def _kubeflow(patient: Patient) -> Iterator[Check]:
     paths = partial(kubeflow_checks.seen_by_pods, in_cluster=patient.in_cluster)
     yield Check("seen by pods", partial(paths, patient.store, patient.settings, patient.sources))
     yield Check("GPU in pods", partial(machine_checks.accelerators, patient.settings))
-    yield Check("images", images.compiled_as_named)
     for name in images.compiled():
         yield Check(f"image {name}", partial(images.look, name))
 

@@ -7,10 +7,8 @@ from urllib.parse import urlsplit
 
 import requests
 
-from components.images import BASE, TRAIN
-from pipelines.compiling import COMPILED
-from pipelines.doctor.compiled import executors
 from pipelines.doctor.finding import Outcome, failed, ok, warning
+from pipelines.graphs import executors
 from repo.errors import UserError
 
 _HUB = "docker.io"
@@ -33,7 +31,7 @@ _IMAGE = re.compile(
 )
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _PIN = "a tag can move, and with it what a cached or repeated run means"
-_COMPILE = "name it in REPO_BASE_IMAGE or REPO_TRAIN_IMAGE and compile again"
+_COMPILE = "name it in `compile` as --images base=NAME or --images train=NAME"
 
 
 @dataclass(frozen=True)
@@ -64,17 +62,8 @@ class Image:
 
 
 def compiled() -> list[str]:
-    """Return the images that the compiled pipelines name: these run, whatever the environment says now."""
+    """Return the images that the compiled pipelines name: these run."""
     return sorted({container["image"] for _, container in executors()})
-
-
-def compiled_as_named() -> Outcome:
-    """Compare the compiled pipelines' images with those that the environment names now."""
-    stale = sorted(set(compiled()) - {BASE, TRAIN})
-    if stale:
-        words = f"the compiled pipelines name {', '.join(stale)}; the environment {BASE} and {TRAIN}"
-        return warning(words, f"to run the latter: repo-pipeline compile --output {COMPILED}")
-    return ok("the compiled pipelines name those of the environment")
 
 
 def parse(name: str) -> Image:

@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pipelines.doctor.compiled import executors
 from pipelines.doctor.finding import Outcome, failed, ok, skipped, warning
+from pipelines.graphs import executors
 from pipelines.preflight import check_settings
 from repo.settings import Settings
 from repo.tracking.store import Server, Store

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import yaml
-
-from pipelines.compiling import COMPILED
+from pipelines.graphs import containers
 from pipelines.kubeflow.client import Client, RequestError, quiet
 from pipelines.kubeflow.uploads import SOURCE, Graph, Version, upload
 from repo.errors import UserError
@@ -141,8 +139,7 @@ def check_succeeded(progress: Progress, submitted: Submitted) -> None:
 
 def steps_of(graph: Graph) -> set[str]:
     """Return the names of a pipeline's steps; Kubeflow lists conditions, drivers and executors beside them."""
-    compiled = yaml.safe_load((COMPILED / f"{graph}.yaml").read_text(encoding="utf-8"))
-    return {name.removeprefix("exec-") for name in compiled["deploymentSpec"]["executors"]}
+    return set(containers(graph))
 
 
 def _start(client: Client, version: Version, title: str, experiment: str, parameters: dict[str, Any]) -> Any:

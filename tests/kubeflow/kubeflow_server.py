@@ -160,8 +160,9 @@ class Kubeflow:
     def _upload_version(self, query: dict[str, str], body: bytes, kind: str) -> Row:
         if query["pipelineid"] not in {row["pipeline_id"] for row in self.pipelines}:
             raise RefusedError(404, f"pipeline {query['pipelineid']} not found")
-        spec = yaml.safe_load(_uploaded(body, kind))
-        row = {"display_name": query["name"], "pipeline_id": query["pipelineid"], "pipeline_spec": spec}
+        spec, platform = yaml.safe_load_all(_uploaded(body, kind))
+        both = {"pipeline_spec": spec, "platform_spec": platform}
+        row = {"display_name": query["name"], "pipeline_id": query["pipelineid"], "pipeline_spec": both}
         _unique([other for other in self.versions if other["pipeline_id"] == row["pipeline_id"]], row)
         return _added(self.versions, row | {"pipeline_version_id": f"version-{next(self.ids)}"})
 
@@ -200,7 +201,7 @@ class Kubeflow:
         reference = row["pipeline_version_reference"]
         version = _by_id(self.versions, "pipeline_version_id", reference["pipeline_version_id"])
         _by_id(self.experiments, "experiment_id", row["experiment_id"])
-        declared = version["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]
+        declared = version["pipeline_spec"]["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]
         given = row["runtime_config"]["parameters"]
         unknown = set(given) - set(declared)
         missing = {name for name, entry in declared.items() if not entry.get("isOptional")} - set(given)

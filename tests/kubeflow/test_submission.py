@@ -46,7 +46,8 @@ def test_a_run_gets_the_source_and_every_setting(
     settings = load_settings(None, ["train.loss=ipo", "policy.lora.rank=4", "registry.model=mine"])
     assert parameters == {source: DATA, "name": parameters["name"], **to_parameters(settings)}
     assert [pipeline["display_name"] for pipeline in kubeflow.pipelines] == [f"repo-{graph}"]
-    assert kubeflow.versions[0]["pipeline_spec"] == yaml.safe_load((COMPILED / f"{graph}.yaml").read_text())
+    spec, platform = yaml.safe_load_all((COMPILED / f"{graph}.yaml").read_text())
+    assert kubeflow.versions[0]["pipeline_spec"] == {"pipeline_spec": spec, "platform_spec": platform}
     assert kubeflow.experiments[0]["display_name"] == settings.registry.experiment
     assert f"page: {kubeflow.url}/#/runs/details/{run['run_id']}" in done.stdout
     assert parameters["name"] in done.stdout
@@ -79,7 +80,7 @@ def test_a_conflict_over_something_that_is_not_there_is_told(call: Call, kubeflo
 
 def test_caching_is_fixed_in_the_compiled_pipelines() -> None:
     for graph in ("training", "retraining"):
-        compiled = yaml.safe_load((COMPILED / f"{graph}.yaml").read_text())
+        compiled = next(yaml.safe_load_all((COMPILED / f"{graph}.yaml").read_text()))
         dags = [compiled["root"]["dag"], *(entry["dag"] for entry in compiled["components"].values() if "dag" in entry)]
         steps = submission.steps_of(graph)
         tasks = [task for dag in dags for name, task in dag["tasks"].items() if name in steps]
