@@ -60,10 +60,12 @@ def open_run(
     from repo.tracking.registry import check_line
     from repo.tracking.rights import refusals_told
     from repo.tracking.runs import open_parent
+    from repo.tracking.store import check_shared
     from repo.uris import public_name
 
     given = locals()
     with user_errors(), refusals_told():
+        check_shared()
         resolved = with_pseudonyms(from_parameters({key: given[key] for key in PIPELINE_PARAMETERS}, config))
         check_line(resolved.registry.model, is_simulated(data))
         check_champion(resolved.registry.model)

@@ -16,10 +16,14 @@ from pipelines.kubeflow.schedule_commands import schedule
 from pipelines.models.commands import models
 from pipelines.options import (
     config_option,
+    containers_of,
     data_option,
     json_option,
+    memory_option,
     model_option,
+    network_option,
     print_json,
+    runner_option,
     set_option,
     store_option,
     verbose_option,
@@ -30,6 +34,7 @@ from repo.errors import MAKE_ROOM, UserError, no_room
 from repo.uris import public_name
 
 if TYPE_CHECKING:
+    from pipelines.containers.runner import Containers
     from repo.settings import SimulationSettings
 
 DEMO = "repo-demo"
@@ -193,8 +198,20 @@ def inspect(data: str, config: Path | None, overrides: tuple[str, ...], as_json:
 @config_option
 @set_option
 @store_option
+@runner_option
+@network_option
+@memory_option
 @verbose_option
-def run(data: str, config: Path | None, overrides: tuple[str, ...], store: Path | None, verbose: bool) -> None:
+def run(
+    data: str,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    store: Path | None,
+    runner: str,
+    network: str | None,
+    memory: str | None,
+    verbose: bool,
+) -> None:
     """Validate annotations, train a policy, report reliabilities, evaluate, and promote it if it is better.
 
     One row is one annotation, in either of two layouts: prompt, chosen, rejected; or prompt, response_a, response_b,
@@ -207,11 +224,19 @@ def run(data: str, config: Path | None, overrides: tuple[str, ...], store: Path 
       repo-pipeline run --data "batches/*.csv" --set data.columns="{annotator_id: worker}"
       repo-pipeline run --data votes.jsonl --set policy.base=Qwen/Qwen2.5-0.5B-Instruct --set train.loss=ipo
       repo-pipeline run --data votes.parquet --config config.yaml --store runs/
+      repo-pipeline run --data votes.jsonl --runner docker --memory 8g
     """
-    _run(data, config, overrides, store, verbose)
+    _run(data, config, overrides, store, verbose, containers_of(runner, network, memory))
 
 
-def _run(data: str, config: Path | None, overrides: tuple[str, ...], store: Path | None, verbose: bool) -> None:
+def _run(
+    data: str,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    store: Path | None,
+    verbose: bool,
+    containers: "Containers | None" = None,
+) -> None:
     from pipelines.preflight import check
     from repo.settings import load_settings
     from repo.tracking.store import DEFAULT_ROOT, choose_store
@@ -220,6 +245,8 @@ def _run(data: str, config: Path | None, overrides: tuple[str, ...], store: Path
     chosen = choose_store(store)
     understood = check(data, settings)
     chosen.check()
+    if containers:
+        containers.check("training", chosen)
     from pipelines.local import run_training
     from repo.annotations.reading.pseudonyms import with_pseudonyms
 
@@ -227,7 +254,7 @@ def _run(data: str, config: Path | None, overrides: tuple[str, ...], store: Path
     click.echo(f"training pipeline on {public_name(data)}; everything is kept in {chosen.name}")
     if understood:
         click.echo(understood)
-    finished = run_training(data, settings, chosen, (store or DEFAULT_ROOT).absolute(), verbose)
+    finished = run_training(data, settings, chosen, (store or DEFAULT_ROOT).absolute(), verbose, containers)
     from pipelines.summary import summarise
 
     with chosen.opened():
@@ -346,6 +373,9 @@ def inbox(
 @set_option
 @store_option
 @model_option
+@runner_option
+@network_option
+@memory_option
 @verbose_option
 def retrain(
     folder: str,
@@ -353,6 +383,9 @@ def retrain(
     overrides: tuple[str, ...],
     store: Path | None,
     model: str | None,
+    runner: str,
+    network: str | None,
+    memory: str | None,
     verbose: bool,
 ) -> None:
     """Take what is new in an inbox, train the champion on with it, and promote the candidate if it is better.
@@ -373,15 +406,19 @@ def retrain(
 
     settings = load_settings(config, with_model(overrides, model))
     chosen = choose_store(store)
+    containers = containers_of(runner, network, memory)
     files_in(folder)  # a mistake here is told before a store is made
     chosen.check()
+    if containers:
+        containers.check("retraining", chosen)
     from pipelines.local import run_retraining
     from pipelines.retraining_screen import describe_look, describe_pass
     from repo.annotations.reading.pseudonyms import with_pseudonyms
 
     settings = with_pseudonyms(settings)
     click.echo(f"retraining of {settings.registry.model} on {public_name(folder)}; everything is kept in {chosen.name}")
-    found, finished = run_retraining(folder, settings, chosen, (store or DEFAULT_ROOT).absolute(), verbose)
+    scratch = (store or DEFAULT_ROOT).absolute()
+    found, finished = run_retraining(folder, settings, chosen, scratch, verbose, containers)
     if finished is None:
         click.echo(describe_look(found))
         return

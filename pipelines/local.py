@@ -1,4 +1,4 @@
-"""Run the compiled pipelines on this machine: kfp's own local runner, one process a step, this environment."""
+"""Run the compiled pipelines on this machine by kfp's own runners: a process or a container for each step."""
 
 import contextlib
 import io
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from pipelines.compiling import COMPILED
+from pipelines.containers.mounts import Seen, seen
+from pipelines.containers.runner import Containers, remove_left
 from pipelines.stopping import StoppedError, alone, end_children, signals_as_errors, temporary_files_in
 from repo.console import PREFIX
 from repo.errors import UserError
@@ -40,7 +42,14 @@ class LocalRun:
     log: Path
 
 
-def run_training(data: str, settings: Settings, store: Store | Server, scratch: Path, verbose: bool) -> LocalRun:
+def run_training(
+    data: str,
+    settings: Settings,
+    store: Store | Server,
+    scratch: Path,
+    verbose: bool,
+    containers: Containers | None = None,
+) -> LocalRun:
     """Run the training pipeline and wait for it.
 
     Args:
@@ -49,6 +58,7 @@ def run_training(data: str, settings: Settings, store: Store | Server, scratch: 
         store: where MLflow keeps runs and models.
         scratch: directory for logs and Kubeflow's own small files.
         verbose: show everything the steps print.
+        containers: how to run the steps in containers; None: as processes of this environment.
 
     What an earlier command left undone when it was killed is put in order first: its runs are closed, its temporary
     files removed, a promotion is finished; its training goes on from the last checkpoint. Of two commands on one model
@@ -59,11 +69,16 @@ def run_training(data: str, settings: Settings, store: Store | Server, scratch: 
         StoppedError: a signal ended the command, and with it every step; the runs are closed.
     """
     with _at_work(settings, store, scratch):
-        return _run_alone("training", data, settings, store, scratch, verbose)
+        return _run_alone("training", data, settings, store, scratch, verbose, containers)
 
 
 def run_retraining(
-    inbox: str, settings: Settings, store: Store | Server, scratch: Path, verbose: bool
+    inbox: str,
+    settings: Settings,
+    store: Store | Server,
+    scratch: Path,
+    verbose: bool,
+    containers: Containers | None = None,
 ) -> tuple["Look", LocalRun | None]:
     """Look into an inbox and, where something is new, run the retraining pipeline and wait for it.
 
@@ -88,7 +103,7 @@ def run_retraining(
         if not found.train and undone is None:
             return found, None
         check_settings(settings)
-        return found, _run_alone("retraining", inbox, settings, store, scratch, verbose)
+        return found, _run_alone("retraining", inbox, settings, store, scratch, verbose, containers)
 
 
 @contextlib.contextmanager
@@ -108,6 +123,7 @@ def _at_work(settings: Settings, store: Store | Server, scratch: Path) -> Iterat
         temporary_files_in(scratch / "tmp" / line),
         refusals_told(),
     ):
+        remove_left(scratch, line, holder)
         checkpoints = scratch / "checkpoints" / line
         os.environ |= {COMMAND: str(os.getpid()), "REPO_RUN_HOLDER": holder, "REPO_CHECKPOINTS": str(checkpoints)}
         with store.opened():
@@ -120,7 +136,13 @@ def _at_work(settings: Settings, store: Store | Server, scratch: Path) -> Iterat
 
 
 def _run_alone(
-    pipeline: str, source: str, settings: Settings, store: Store | Server, scratch: Path, verbose: bool
+    pipeline: str,
+    source: str,
+    settings: Settings,
+    store: Store | Server,
+    scratch: Path,
+    verbose: bool,
+    containers: Containers | None,
 ) -> LocalRun:
     from repo.annotations.simulation import is_simulated
     from repo.tracking.exams import frozen_exam
@@ -135,11 +157,15 @@ def _run_alone(
     name = f"{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
     log = scratch / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    parameters = {_SOURCE[pipeline]: source, "name": name, **to_parameters(settings)}
+    found = seen(source, settings) if containers else Seen(source, settings, ())
+    parameters = {_SOURCE[pipeline]: found.source, "name": name, **to_parameters(found.settings)}
+    root = scratch / "pipeline" / name
     status = "CANCELLED"
     try:
-        with _captured(log, verbose):
-            status = "SUCCEEDED" if _run(pipeline, parameters, scratch / "pipeline" / name) else "FAILED"
+        line = settings.registry.model
+        places = containers.runner(pipeline, root, scratch, line, found.paths) if containers else _processes()
+        with places as runner, _captured(log, verbose):
+            status = "SUCCEEDED" if _run(pipeline, parameters, runner, root) else "FAILED"
     except Exception:
         status = "FAILED"
         raise
@@ -166,11 +192,19 @@ _SOURCE = {"training": "data", "retraining": "inbox"}
 """Pipeline → its parameter that says where annotations come from."""
 
 
-def _run(name: str, parameters: dict[str, object], root: Path) -> bool:
+@contextlib.contextmanager
+def _processes() -> Iterator[object]:
+    """Give kfp's runner of steps as processes of this environment."""
+    from kfp import local
+
+    yield local.SubprocessRunner(use_venv=False)
+
+
+def _run(name: str, parameters: dict[str, object], runner: object, root: Path) -> bool:
     """Run the committed YAML; return whether every step succeeded."""
     from kfp import components, local
 
-    local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
+    local.init(runner=runner, pipeline_root=str(root))
     pipeline = components.load_component_from_file(str(COMPILED / f"{name}.yaml"))
     try:
         pipeline(**parameters)

@@ -2,9 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from repo.errors import UserError
+
+if TYPE_CHECKING:
+    from pipelines.containers.runner import Containers
 
 store_option = click.option(
     "--store",
@@ -23,7 +28,32 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 data_option = click.option(
     "--data", required=True, help="File, glob, directory, URI or hf:// id; several separated by commas."
 )
+runner_option = click.option(
+    "--runner",
+    type=click.Choice(["local", "docker"]),
+    default="local",
+    show_default=True,
+    help="Steps as processes of this environment, or each in a container; the latter need an MLflow server.",
+)
+network_option = click.option("--network", default=None, help="The containers' network; default host.")
+memory_option = click.option("--memory", default=None, metavar="SIZE", help="Memory each container may have: 4g, 800m.")
 model_option = click.option("--model", default=None, help="Registered model name; default: registry.model's default.")
+
+
+def containers_of(runner: str, network: str | None, memory: str | None) -> "Containers | None":
+    """Return how --runner, --network and --memory would have the steps' containers run; None: there are none.
+
+    Raises:
+        UserError: something is said about containers, and there are none.
+    """
+    if runner == "docker":
+        from pipelines.containers.runner import Containers
+
+        return Containers(network or "host", memory or "")
+    for name, given in {"--network": network, "--memory": memory}.items():
+        if given is not None:
+            raise UserError(f"{name} is about containers, and steps run as processes", "add --runner docker")
+    return None
 
 
 def print_json(content: Any) -> None:

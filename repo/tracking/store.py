@@ -16,12 +16,13 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from repo.errors import UserError
+from repo.lifeline import COMMAND
 from repo.uris import on_the_web, public_name, without_secrets
 
 DEFAULT_ROOT = Path(".repo")
 HOST = "127.0.0.1"
 
-_QUIET = {
+QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -126,7 +127,7 @@ class Store:
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that make a child process use this store."""
-        return {"MLFLOW_TRACKING_URI": self.tracking_uri, **_QUIET}
+        return {"MLFLOW_TRACKING_URI": self.tracking_uri, **QUIET}
 
     def address(self, port: int) -> str:
         """Return where `ui_command` serves MLflow's pages."""
@@ -233,14 +234,14 @@ class Server:
         """
         user, password = self._credentials
         if not user or not password:
-            return {"MLFLOW_TRACKING_URI": self.tracking_uri, **_QUIET}
+            return {"MLFLOW_TRACKING_URI": self.tracking_uri, **QUIET}
         address = urlsplit(self.tracking_uri)
         host = address.netloc.rpartition("@")[2]
         return {
             "MLFLOW_TRACKING_URI": address._replace(netloc=host).geturl(),
             "MLFLOW_TRACKING_USERNAME": user,
             "MLFLOW_TRACKING_PASSWORD": password,
-            **_QUIET,
+            **QUIET,
         }
 
     @property
@@ -275,6 +276,23 @@ def choose_store(root: Path | None = None) -> Store | Server:
     return Server(uri) if root is None and uri else Store(root or DEFAULT_ROOT)
 
 
+def check_shared() -> None:
+    """Check, in a step, that the steps after it will see the store that this one sees.
+
+    Steps that one command starts on this machine share its files; those in containers and pods share none.
+
+    Raises:
+        UserError: they would not.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    scheme, address, _ = uri.partition("://")
+    elsewhere = uri.startswith("databricks") or (address and scheme.partition("+")[0] not in ("file", "sqlite"))
+    if os.environ.get(COMMAND) or elsewhere:
+        return
+    problem = f"MLFLOW_TRACKING_URI={public_name(uri)}: in this container alone" if uri else _NO_SERVER
+    raise UserError(problem, _ONE_FOR_ALL)
+
+
 def store_option() -> str:
     """Return ` --store DIR` where the embedded store in use is another than the default one, else "".
 
@@ -288,6 +306,13 @@ def store_option() -> str:
 
 _ANOTHER_STORE = "make that directory usable, or choose another with --store DIR"
 _PLAIN_NAME = "choose a directory without %, ? and # in its path with --store DIR"
+_NO_SERVER = (
+    "MLFLOW_TRACKING_URI is not set: each step would keep its runs in its own container, where no other sees them"
+)
+_ONE_FOR_ALL = (
+    "name an MLflow server that every step reaches: on a cluster in the Secret that `repo-pipeline compile --secret` "
+    "names, for --runner docker in the environment"
+)
 _PATIENCE = 10
 """Seconds that a server may take to say that it is well."""
 _ANOTHER_SERVER = (

@@ -46,10 +46,15 @@ def expand_sources(source: str) -> list[str]:
     Raises:
         UserError: something named is not there, a glob matches nothing, or nothing is named.
     """
-    items = [source] if source.strip() and os.path.exists(source) else _split(source)
+    items = sources_in(source)
     if not items:
         raise UserError("no annotations named", _REMEDY)
     return _once(name for item in items for name in _expand(item))
+
+
+def sources_in(source: str) -> list[str]:
+    """Return what a source names, one by one and unexpanded: a path that exists as it stands, else what commas part."""
+    return [source] if source.strip() and os.path.exists(source) else _split(source)
 
 
 def format_of(name: str) -> str:
