@@ -55,6 +55,7 @@ def open_run(
     from repo.console import say, user_errors
     from repo.settings import PIPELINE_PARAMETERS, from_parameters, leaves
     from repo.tracking.exams import frozen_exam
+    from repo.tracking.outages import tell_outages
     from repo.tracking.policies import check_champion
     from repo.tracking.promotion import finish_promotion
     from repo.tracking.registry import check_line
@@ -66,6 +67,7 @@ def open_run(
     given = locals()
     with user_errors(), refusals_told():
         check_shared()
+        tell_outages()
         resolved = with_pseudonyms(from_parameters({key: given[key] for key in PIPELINE_PARAMETERS}, config))
         check_line(resolved.registry.model, is_simulated(data))
         check_champion(resolved.registry.model)

@@ -25,6 +25,7 @@ from repo.errors import MAKE_ROOM, UserError, no_room
 from repo.lifeline import end_with_the_command
 from repo.tracking.handover import lies_here, location
 from repo.tracking.lease import SECONDS, Claim, release, renew, take
+from repo.tracking.outages import tell_outages
 from repo.tracking.rights import refusals_told
 from repo.tracking.step_run import StepRun
 from repo.uris import public_name
@@ -134,6 +135,7 @@ def step_run(parent_run_id: str, name: str) -> Iterator[StepRun]:
     A retried step is a new child run; the earlier one stays as it ended.
     """
     end_with_the_command()
+    tell_outages()
     started = time.monotonic()
     with user_errors(), refusals_told():
         run = _open_step_run(parent_run_id, name)

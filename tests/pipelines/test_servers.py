@@ -111,6 +111,7 @@ def test_a_server_that_is_away_for_a_while_amid_training_is_waited_for(data: Pat
         [train] = [run for run in runs if run.info.run_name == "train"]
         steps = [metric.step for metric in client.get_metric_history(train.info.run_id, "loss")]
     assert "verdict: promote" in said
+    assert f"http://127.0.0.1:{port} is away, or not well; it is asked again" in said
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert sorted(set(steps)) == list(range(1, max(steps) + 1))
 
