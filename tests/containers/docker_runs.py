@@ -1,0 +1,104 @@
+"""`repo-pipeline … --runner docker` as a user calls it, and what its containers were."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import NotFound
+from mlflow import MlflowClient
+from pipeline_runs import SMALL, options
+from tracking_server import MlflowServer
+
+from pipelines.containers.engine import LEFT_BY
+
+KEPT = ("PATH", "HOME", "LANG", "DOCKER_HOST")
+
+
+@dataclass
+class Desk:
+    """A folder somebody works in, with the server's address and password in the environment.
+
+    Attributes:
+        folder: the working directory, with the command's own files in .repo.
+        server: where runs and models are kept.
+        line: the registered model.
+    """
+
+    folder: Path
+    server: MlflowServer
+    line: str
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        line = ("registry.experiment=" + self.line, "registry.model=" + self.line)
+        return [sys.executable, "-m", "pipelines.cli", *map(str, arguments), *options((*SMALL, *line))]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+        return kept | self.server.environment() | more
+
+    def start(self, *arguments: str | Path, **environment: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            self.command(*arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=self.environment(**environment),
+            cwd=self.folder,
+        )
+
+    def run(self, *arguments: str | Path, **environment: str) -> tuple[int, str]:
+        """Return the exit code, and what was printed."""
+        process = self.start(*arguments, **environment)
+        said, _ = process.communicate(timeout=600)
+        return process.returncode, said
+
+    def client(self) -> MlflowClient:
+        return MlflowClient(tracking_uri=self.server.uri)
+
+    def versions(self) -> dict[str, dict[str, str]]:
+        """Return the line's versions with their tags; the alias champion stands among these."""
+        client = self.client()
+        found = client.search_model_versions(f"name = '{self.line}'")
+        champion = client.get_registered_model(self.line).aliases.get("champion") if found else None
+        return {
+            version.version: dict(version.tags) | ({"champion": "yes"} if version.version == champion else {})
+            for version in found
+        }
+
+    def statuses(self) -> set[str]:
+        """Return the states in which the line's runs are."""
+        client = self.client()
+        experiment = client.get_experiment_by_name(self.line)
+        return {run.info.status for run in client.search_runs([experiment.experiment_id])} if experiment else set()
+
+
+@contextmanager
+def watched() -> Iterator[list[dict[str, Any]]]:
+    """Collect what the engine says of each container of a command, as it starts."""
+    client, found = docker.from_env(), []  # type: ignore[var-annotated]
+    events = client.events(decode=True, filters={"event": "start", "label": LEFT_BY})
+
+    def look() -> None:
+        for event in events:
+            try:
+                found.append(client.containers.get(event["id"]).attrs)
+            except NotFound:
+                found.append({"Name": "gone before it was looked at"})
+
+    threading.Thread(target=look, daemon=True).start()
+    try:
+        yield found
+    finally:
+        events.close()
+
+
+def left() -> list[str]:
+    """Return the containers of commands that are still there."""
+    return [container.name for container in docker.from_env().containers.list(all=True, filters={"label": LEFT_BY})]
