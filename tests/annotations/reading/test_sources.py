@@ -165,7 +165,7 @@ def test_a_missing_driver_is_named_by_the_extra_that_brings_it(uri, driver, extr
         with pytest.raises(UserError) as caught:
             reads(uri)
         assert f'pip install "repo-pipeline[{extra}]"' in caught.value.remedy
-    assert [name.split(">")[0] for name in PROJECT["optional-dependencies"][extra]] == [driver]
+    assert driver in [name.split(">")[0] for name in PROJECT["optional-dependencies"][extra]]
     assert PROJECT["name"] == "repo-pipeline"
 
 
