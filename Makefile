@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 # pip's own settings (index, find-links, certificates) decide where packages come from.
 READY := $(VENV)/.ready
 FUZZ_SECONDS := 600
+TORCH := cpu
 
-.PHONY: help setup demo demo-retraining test test-runs test-seams test-stores fuzz-reading lint bench-reliability bench-scale bench-reading bench-retraining yaml yaml-check lock clean
+.PHONY: help setup demo demo-retraining test test-runs test-seams test-stores test-containers images fuzz-reading lint bench-reliability bench-scale bench-reading bench-retraining yaml yaml-check lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -16,8 +17,8 @@ setup: $(READY)  ## Create .venv from the lock file
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python3 >= 3.11 is needed, found " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock setuptools
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --no-build-isolation --editable '.[train,dev]'
 	@touch $@
 
 demo: $(READY)  ## Simulate noisy annotations, train, report, evaluate and promote (one to three minutes)
@@ -37,6 +38,12 @@ test-seams: $(READY)  ## Run the pipeline where its features meet, two by two (u
 
 test-stores: $(VENV)-stores/.ready  ## Read from an S3 server of the test's own, through the real driver
 	$(VENV)-stores/bin/python -m pytest tests/stores
+
+images: $(READY) $(VENV)-sbom/.ready  ## Build the steps' container images (TORCH=cuda: for GPUs) and their bills of materials
+	$(BIN)/python infra/images/build.py --torch $(TORCH) $(if $(SOURCE),--source $(SOURCE))
+
+test-containers: images  ## Run the images, and the pipeline in them (needs a Docker engine; .ci/engine DIR starts one)
+	$(BIN)/python -m pytest tests/containers
 
 fuzz-reading: $(VENV)-fuzz/.ready  ## Read files changed at random (FUZZ_SECONDS=600): a table or an error in words
 	$(VENV)-fuzz/bin/python -m tests.fuzzing.reading --seconds $(FUZZ_SECONDS)
@@ -77,11 +84,18 @@ yaml: $(READY)  ## Compile the pipelines to pipelines/compiled/
 yaml-check: $(READY)  ## Fail when the committed pipeline YAML is stale
 	$(BIN)/repo-pipeline compile --output pipelines/compiled --check
 
-lock: $(READY)  ## Resolve pyproject.toml anew into requirements.lock
+EXTRAS := train dev s3 gcs azure server postgres
+
+# One lock for every environment, which takes of it what it needs. The file as it stands is uv's preference; torch's
+# CPU build stands for every build of that version.
+lock: $(READY)  ## Lock what pyproject.toml asks for, keeping what is locked (RENEW=--upgrade: renewing all of it)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --extra dev --no-annotate --no-header --no-emit-find-links --no-emit-index-url \
+	sed -i -E 's/^torch==[0-9.]+$$/&+cpu/' requirements.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 $(addprefix --extra ,$(EXTRAS)) $(RENEW) --no-annotate --no-header \
+	  --no-emit-find-links --no-emit-index-url \
 	  $(addprefix --find-links ,$(shell $(BIN)/python -m pip config get global.find-links 2>/dev/null)) \
-	  pyproject.toml | sed -E 's/^(torch==[0-9.]+)\+cpu/\1/' > requirements.lock
+	  --output-file requirements.lock pyproject.toml
+	sed -i -E 's/^(torch==[0-9.]+)\+cpu/\1/' requirements.lock
 
 clean:  ## Remove the environments and caches (not .repo/)
 	rm -rf $(VENV) $(VENV)-* .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
