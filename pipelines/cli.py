@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 DEMO = "repo-demo"
 """The demo's experiment and registered model: a toy never stands where a real policy does."""
+_TRAIN = ("torch", "transformers", "accelerate", "peft", "safetensors", "tokenizers", "tqdm")
+"""What the extra `train` brings."""
 
 
 class _Commands(click.Group):
@@ -65,6 +67,12 @@ class _Commands(click.Group):
             if not no_room(error):
                 raise
             click.echo(f"error: {UserError(str(error), MAKE_ROOM)}", err=True)
+            sys.exit(1)
+        except ModuleNotFoundError as error:
+            if error.name not in _TRAIN:
+                raise
+            missing = UserError(f"{error.name} is not installed here", 'pip install "repo-pipeline[train]"')
+            click.echo(f"error: {missing}", err=True)
             sys.exit(1)
         except StoppedError as stopped:
             sys.exit(128 + stopped.number)

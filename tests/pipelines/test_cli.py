@@ -49,6 +49,15 @@ def test_starting_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_where_torch_is_not_installed_the_extra_that_brings_it_is_named() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; from pipelines.cli import main; main(['run', '--data', 'simulated'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == 'error: torch is not installed here\n  → pip install "repo-pipeline[train]"\n'
+
+
 def test_printed_settings_are_a_valid_configuration(repo_pipeline: Run, tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(repo_pipeline("settings", "--set", "train.loss=ipo", "--set", "policy.lora.rank=4").stdout)
