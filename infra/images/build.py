@@ -98,7 +98,9 @@ def _fill_wheelhouse() -> None:
 
 
 def _build(image: Image, options: argparse.Namespace) -> None:
-    given = {"TORCH": options.torch, "VERSION": PROJECT["version"], "REVISION": _revision(), "SOURCE": options.source}
+    given = {"VERSION": PROJECT["version"], "REVISION": _revision(), "SOURCE": options.source}
+    if image.target == "train":
+        given["TORCH"] = options.torch
     if options.python:
         given["PYTHON"] = options.python
     arguments = [word for name, value in given.items() for word in ("--build-arg", f"{name}={value}")]
