@@ -130,10 +130,24 @@ assert os.path.exists(repo.settings.__cached__)
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_bill_of_materials_names_every_package_and_version(images, run, target):
-    bill = json.loads(
-        (ROOT / f"infra/images/build/{images[target].partition(':')[0]}.cdx.json").read_text(encoding="utf-8")
+def test_the_bill_of_materials_is_valid(images, target):
+    code = """
+import json, pathlib, sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+text = pathlib.Path(sys.argv[1]).read_text(encoding="utf-8")
+version = SchemaVersion.from_version(json.loads(text)["specVersion"])
+sys.exit(str(JsonStrictValidator(version).validate_str(text) or "") or None)
+"""
+    done = subprocess.run(
+        [ROOT / ".venv-sbom/bin/python", "-c", code, _bill(images[target])], capture_output=True, text=True, check=False
     )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_bill_of_materials_names_every_package_and_version(images, run, target):
+    bill = json.loads(_bill(images[target]).read_text(encoding="utf-8"))
     assert bill["bomFormat"] == "CycloneDX"
     listed = {_canonical(one["name"]): one["version"] for one in bill["components"]}
     found = _packages(run, images[target])
@@ -204,6 +218,10 @@ def test_a_change_in_our_code_rebuilds_the_last_layer_alone(images, tmp_path, fo
             subprocess.run(["docker", "image", "rm", "--force", tag], capture_output=True, check=False)
         assert after[:-1] == before[:-1]
         assert after[-1] != before[-1]
+
+
+def _bill(tag: str) -> Path:
+    return ROOT / f"infra/images/build/{tag.partition(':')[0]}.cdx.json"
 
 
 def _inspect(tag: str, what: str) -> str:
