@@ -16,9 +16,9 @@ ENGINE = ROOT / ".ci/engine"
 TARGETS = ("base", "train")
 BOUNDS = {"base": 1.0e9, "train": 2.5e9}
 TRAINS = """
-from repo.policy.loading import load_policy
-import accelerate, peft, torch
-policy = load_policy("tiny")
+import accelerate, peft, torch, transformers
+import repo.policy.loading, repo.reliability.online.equations
+assert (torch.eye(2) @ torch.ones(2, 2)).sum() == 4
 print(torch.__version__, torch.cuda.is_available())
 """
 
