@@ -133,6 +133,12 @@ def register(client: MlflowClient, files: Path) -> None:
     client.set_registered_model_alias(MODEL, "champion", "1")
 
 
+def register_another(client: MlflowClient) -> None:
+    """Register the same weights as one more version."""
+    first = client.get_model_version(MODEL, "1")
+    client.create_model_version(MODEL, first.source, first.run_id)
+
+
 def add_reader(deployment: Deployment) -> None:
     def add(_: MlflowClient) -> None:
         get_app_client("basic-auth", tracking_uri=deployment.uri).create_user(READER, READER * 3)

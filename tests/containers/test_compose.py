@@ -20,6 +20,7 @@ from compose_mlflow import (
     deploy,
     docker,
     register,
+    register_another,
     registered,
 )
 
@@ -153,7 +154,7 @@ def test_a_store_that_holds_something_is_replaced_only_when_told_so(server: Depl
     assert "are not overwritten" in server.refuses("backup", str(kept))
     assert kept.read_bytes() == before
 
-    server.as_admin(lambda client: client.create_model_version(MODEL, "mlflow-artifacts:/0/later"))
+    server.as_admin(register_another)
     since = server.running_since()
     assert "would be lost" in server.refuses("restore", str(kept))
     assert server.running_since() == since
