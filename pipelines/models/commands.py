@@ -150,7 +150,9 @@ def models_compare(first: str, second: str, store: Path | None, model: str | Non
 @models.command("promote")
 @version_argument
 @click.option("--approve", is_flag=True, help="Approve of a version that waits for it (gate.approval=manual).")
-@click.option("--force", is_flag=True, help="Also against the gate, or a champion it was not compared with.")
+@click.option(
+    "--force", is_flag=True, help="Also against the gate, who declined it, or a champion it was not compared with."
+)
 @by_option
 @reason_option
 @store_option
@@ -191,6 +193,45 @@ def models_promote(
         change = promote_by_hand(name, version, _wish(by, reason, approve, force))
         _head_note(name, change.champion, lambda run_id: head_promoted(run_id, name, change.champion))
     _print_change(change, as_json, describe_change(change))
+
+
+@models.command("decline")
+@click.argument("version")
+@by_option
+@reason_option
+@store_option
+@model_option
+@json_option
+def models_decline(
+    version: str, by: str | None, reason: str, store: Path | None, model: str | None, as_json: bool
+) -> None:
+    """Decline a version that waits for approval (gate.approval=manual).
+
+    VERSION is a number or an alias. It needs --by and a --reason, which are kept with the version and shown ever after.
+    From then on it counts as rejected: nothing promotes it but `promote --force`, and its batches take part in the next
+    pass. Exit codes: 0 done; 1 it does not wait, and nothing was changed.
+
+    \b
+    Example:
+      repo-pipeline models decline 3 --by ann --reason "rude, see ticket 17"
+    """
+    from repo.reporting.notes import declined
+    from repo.tracking.descriptions import head_run
+    from repo.tracking.promotion import decline
+
+    if not by:
+        raise UserError("decline: nobody has signed", "say who declines: --by NAME")
+    if not reason:
+        raise UserError("decline: no reason is given", 'say why, for those who will ask: --reason "…"')
+    name = model_name(model)
+    with _opened(store):
+        wish = _wish(by, reason)
+        number = decline(name, version, wish)
+        _head_note(name, number, lambda run_id: head_run(run_id, declined(name, number, wish.by, wish.reason)))
+    if as_json:
+        print_json({"model": name, "version": number, "approval": "declined"})
+    else:
+        click.echo(f"{name} version {number} is declined")
 
 
 @models.command("rollback")

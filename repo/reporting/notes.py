@@ -127,6 +127,13 @@ def rolled_back(model_name: str, version: str, by: str, reason: str) -> str:
     return f"**Rolled back**: {escaped(model_name, 60)} version {version}, by {escaped(by, 60)}{why}."
 
 
+def declined(model_name: str, version: str, by: str, reason: str) -> str:
+    """Return the first line of a run's description once a person has declined its version."""
+    return (
+        f"**Declined**: {escaped(model_name, 60)} version {version}, by {escaped(by, 60)}: {escaped(reason, _REASON)}."
+    )
+
+
 def left_to_a_person(model_name: str, version: str) -> str:
     """Return the first line of a run's description where its version waits for approval as the run ends."""
     return f"**Passed the gate**: {escaped(model_name, 60)} version {version} was left to a person's approval."

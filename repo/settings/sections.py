@@ -323,7 +323,8 @@ class GateSettings(Section):
     )
     approval: Literal["none", "manual"] = Field(
         "none",
-        description="manual: what passed waits for a person: `repo-pipeline models promote N --approve --by NAME`",
+        description="manual: what passed waits for a person: `repo-pipeline models promote N --approve --by NAME`, or "
+        "`repo-pipeline models decline N`",
     )
 
 

@@ -17,7 +17,7 @@ from repo.reporting.text import encodable
 _PREFIX = "decision."
 _LONGEST = 2000
 
-Verb = Literal["promoted", "forced", "approved", "rolled back", "copied", "unreadable"]
+Verb = Literal["promoted", "forced", "approved", "declined", "rolled back", "copied", "unreadable"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Decision:
     """One decision.
 
     Args:
-        what: promoted, forced (promoted though the gate or a newer champion spoke against it), approved, rolled back
-            (taken out of service), copied (from another line).
+        what: promoted, forced (promoted though the gate, a person who declined or a newer champion spoke against it),
+            approved, declined, rolled back (taken out of service), copied (from another line).
         by: who.
         reason: why, or "".
         champion: the version that was champion before, or "".

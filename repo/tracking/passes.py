@@ -18,7 +18,7 @@ from repo.tracking.handover import Pointer, fetch
 from repo.tracking.ledger import consumed, own_batches
 from repo.tracking.policies import check_champion, check_continues, earlier_of
 from repo.tracking.promotion import approval_command, finish_promotion
-from repo.tracking.registry import WAITING, ModelInfo, champion, list_models
+from repo.tracking.registry import DECLINED, WAITING, ModelInfo, champion, list_models
 from repo.tracking.runs import take_lease
 from repo.tracking.step_run import StepRun
 
@@ -285,6 +285,8 @@ def _ended(model_name: str, info: ModelInfo) -> str:
         return f"waits for approval: {approval_command(model_name, info.version)}"
     if info.decisions and info.decisions[-1].what == "rolled back":
         return "rolled back"
+    if info.approval == DECLINED:
+        return "declined"
     return "rejected" if info.verdict == "reject" else ""
 
 

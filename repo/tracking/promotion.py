@@ -22,6 +22,7 @@ from repo.tracking.registry import (
     APPROVED,
     CHALLENGER,
     CHAMPION,
+    DECLINED,
     PREVIOUS_CHAMPION,
     WAITING,
     ModelInfo,
@@ -53,7 +54,8 @@ class Wish:
         by: who.
         approve: whether they approve of a version that waits for a person.
         reason: why; what is forced needs one.
-        force: whether to promote also against the gate's verdict, or what was compared with another champion.
+        force: whether to promote also against the gate's verdict, what was declined, or was compared with another
+            champion.
     """
 
     by: str
@@ -104,6 +106,8 @@ def promote_candidate(model_name: str, version: str, expected_champion: str | No
     by_hand = f"the next run promotes it, or `{models_command(f'promote {version}', model_name)}`"
     with holding(model_name, owner, again=by_hand):
         info = known_version(model_name, list_models(model_name), version)
+        if info.approval == DECLINED and CHAMPION not in info.aliases:
+            return f"{model_name} version {version} was declined meanwhile"
         if info.promoted_at and CHAMPION not in info.aliases:
             return f"{model_name} version {version} was champion and was replaced meanwhile"
         promote_version(model_name, version, expected_champion)
@@ -251,6 +255,11 @@ def _check_wish(model_name: str, chosen: ModelInfo, current: ModelInfo | None, w
     name = f"{model_name}: version {chosen.version}"
     if chosen.approval == WAITING and not wish.approve:
         raise UserError(f"{name} passed the gate and waits for approval", approval_command(model_name, chosen.version))
+    if chosen.approval == DECLINED and not wish.force:
+        raise UserError(
+            f"{name} was declined",
+            f"`{models_command(f'show {chosen.version}', model_name)}` says by whom and why; {_FORCE}",
+        )
     if wish.approve and chosen.approval != WAITING:
         raise UserError(
             f"{name} does not wait for approval (verdict: {chosen.verdict or 'none'})", "leave --approve out"
@@ -276,6 +285,42 @@ def _promote_as_wished(model_name: str, chosen: ModelInfo, current: ModelInfo | 
         MlflowClient().set_model_version_tag(model_name, chosen.version, Tag.APPROVAL, APPROVED)
     record(model_name, chosen.version, Decision("forced" if wish.force else "promoted", wish.by, wish.reason, before))
     promote_version(model_name, chosen.version, before or None)
+
+
+def decline(model_name: str, version: str, wish: Wish, settle: float = SETTLE) -> str:
+    """Decline a version that waits for approval; from then on it counts as one that the gate rejected.
+
+    Args:
+        model_name: registered model.
+        version: its number, or its alias.
+        wish: who and why; kept with the version.
+        settle: see repo.tracking.lease.
+
+    Returns:
+        The version's number.
+
+    Raises:
+        UserError: there is none, or it does not wait; or somebody else holds the line.
+    """
+    client = MlflowClient()
+    with holding(model_name, wish.owner, settle=settle):
+        infos = list_models(model_name)
+        chosen = known_version(model_name, infos, version)
+        if chosen.approval != WAITING:
+            standing = f"approval: {chosen.approval}" if chosen.approval else f"verdict: {chosen.verdict or 'none'}"
+            raise UserError(
+                f"{model_name}: version {chosen.version} does not wait for approval ({standing})", _listed(model_name)
+            )
+        current = version_called(infos, CHAMPION)
+        record(
+            model_name, chosen.version, Decision("declined", wish.by, wish.reason, current.version if current else "")
+        )
+        if CHALLENGER in chosen.aliases:
+            _take_away(client, model_name, CHALLENGER)
+        # Last: cut short before this it waits on, and is declined once more. Kept, not taken away: for that one needs
+        # MANAGE, and a register step that is tried again would ask for approval anew.
+        client.set_model_version_tag(model_name, chosen.version, Tag.APPROVAL, DECLINED)
+        return chosen.version
 
 
 def roll_back(model_name: str, wish: Wish, settle: float = SETTLE) -> Change:
@@ -347,7 +392,8 @@ def _ready(info: ModelInfo, current: ModelInfo | None) -> bool:
 def _passed_and_waits(info: ModelInfo, current: ModelInfo | None) -> bool:
     present = current.version if current else ""
     newer = current is None or int(info.version) > int(current.version)
-    return info.verdict == "promote" and not info.promoted_at and info.compared_with == present and newer
+    open_still = info.verdict == "promote" and info.approval != DECLINED and not info.promoted_at
+    return open_still and info.compared_with == present and newer
 
 
 def _freeze_exam(client: MlflowClient, model_name: str, tags: Mapping[str, str]) -> None:

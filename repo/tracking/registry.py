@@ -25,6 +25,7 @@ PREVIOUS_CHAMPION = "previous-champion"
 WAITING = "waiting"
 """Of the tag `approval`: the version passed the gate and waits for a person."""
 APPROVED = "approved"
+DECLINED = "declined"
 
 
 class Tag(StrEnum):
@@ -76,7 +77,7 @@ class ModelInfo:
         compared_with: the champion it was compared with, "" where there was none; None where that is not known.
         promoted_at: when it became champion, ISO 8601, UTC, or "".
         promoted_from: the champion that it took the place of, "" where there was none; None where it took none's.
-        approval: "waiting" for a person, "approved", or "" where none was asked for.
+        approval: "waiting" for a person, "approved", "declined", or "" where none was asked for.
         copied_from: the version of another line that it is a copy of, NAME/VERSION, or "".
         decisions: what people decided about it, oldest first.
     """
@@ -106,7 +107,7 @@ class ModelInfo:
 
     @property
     def forced(self) -> bool:
-        """Whether a person ever promoted it against the gate or a newer champion."""
+        """Whether a person ever promoted it against the gate, who declined it, or a newer champion."""
         return any(decision.what == "forced" for decision in self.decisions)
 
     @property
@@ -158,7 +159,7 @@ def register_version(pointer: Pointer, model_name: str, tags: Mapping[str, str])
     """Register a logged policy as a version and make it the challenger.
 
     The same policy registers once: again, it gives the same version with its tags brought up to date; an approval that
-    was asked for, or given since, stands.
+    was asked for, and what was decided since, stands.
 
     Returns:
         The version.
@@ -174,7 +175,7 @@ def register_version(pointer: Pointer, model_name: str, tags: Mapping[str, str])
             tags.pop(Tag.APPROVAL, None)
         for key, value in tags.items():
             client.set_model_version_tag(model_name, version, key, value)
-    if known is None or CHAMPION not in known.aliases:
+    if known is None or (CHAMPION not in known.aliases and known.approval != DECLINED):
         client.set_registered_model_alias(model_name, CHALLENGER, version)
     return version
 

@@ -117,6 +117,7 @@ def test_who_may_read_sees_everything(guarded: Guarded) -> None:
     [
         ("promote", "2", "--approve", "--by", "eve"),
         ("promote", "2", "--approve", "--force", "--reason", "hurry", "--by", "eve"),
+        ("decline", "2", "--reason", "hurry", "--by", "eve"),
         ("rollback", "--reason", "hurry"),
     ],
 )

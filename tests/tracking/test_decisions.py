@@ -15,6 +15,7 @@ from repo.tracking.lease import holding, take
 from repo.tracking.promotion import (
     Change,
     Wish,
+    decline,
     finish_promotion,
     known_version,
     promote_by_hand,
@@ -118,6 +119,65 @@ def test_a_register_step_that_is_tried_again_takes_no_approval_back(pointer):
     register_version(policy, NAME, tags(manual=True))
     [info] = list_models(NAME)
     assert (info.approval, info.aliases) == ("approved", ["champion"])
+
+
+def test_what_was_declined_is_promoted_by_no_run_and_asked_for_no_more(champions, pointer):
+    policy = pointer()
+    waiting = register_version(policy, NAME, tags(compared_with="3", manual=True))
+    assert decline(NAME, "challenger", Wish("ann", reason="rude"), SOON) == waiting
+    for _ in range(2):
+        assert finish_promotion(NAME, "next run", SOON) is None
+        assert promote_candidate(NAME, waiting, "3", "run") == f"{NAME} version {waiting} was declined meanwhile"
+        register_version(policy, NAME, tags(compared_with="3", manual=True))  # the step is tried again
+        register_version(policy, NAME, tags(compared_with="3"))
+    assert (info_of(waiting).approval, aliases()) == ("declined", {"champion": "3", "previous-champion": "2"})
+    assert decided(waiting) == [("declined", "ann", "rude", "3")]
+
+
+def test_only_what_waits_is_declined(champions, register):
+    register(verdict="reject", manual=True)
+    for version in ("3", "4"):
+        with pytest.raises(UserError, match="does not wait for approval"):
+            decline(NAME, version, ANN, SOON)
+        assert decided(version) == []
+    with pytest.raises(UserError, match="no version 5"):
+        decline(NAME, "5", ANN, SOON)
+
+
+def test_what_was_declined_is_promoted_by_force_only_and_both_stay_on_record(register):
+    version = register(manual=True)
+    decline(NAME, version, Wish("ann", reason="rude"), SOON)
+    for wish in (ANN, Wish("bob", approve=True)):
+        with pytest.raises(UserError, match="was declined") as caught:
+            promote_by_hand(NAME, version, wish, SOON)
+        assert "--force --reason" in caught.value.remedy
+    with pytest.raises(UserError, match="no version waits"):
+        promote_by_hand(NAME, None, ANN, SOON)
+    promote_by_hand(NAME, version, Wish("bob", reason="it was the old one", force=True), SOON)
+    assert [(what, by) for what, by, *_ in decided(version)] == [("declined", "ann"), ("forced", "bob")]
+    assert aliases() == {"champion": version}
+
+
+def test_a_decision_against_a_version_that_is_cut_short_leaves_it_waiting_or_declined(register, monkeypatch):
+    version = register(manual=True)
+    for calls in range(12):
+        with monkeypatch.context() as patched:
+            left = [calls]
+            for name in (*WRITES, "delete_registered_model_alias", "delete_registered_model_tag"):
+                patched.setattr(MlflowClient, name, cut_after(getattr(MlflowClient, name), left))
+            try:
+                decline(NAME, version, Wish("ann", reason="rude"), SOON)
+            except KeyboardInterrupt:
+                done = False
+            else:
+                done = True
+        forget_the_lease()
+        info = info_of(version)
+        assert info.approval in ("waiting", "declined")
+        assert finish_promotion(NAME, "next run", SOON) is None
+        if done or info.approval == "declined":
+            break
+    assert (info.approval, info.aliases, info.decisions[-1].reason) == ("declined", [], "rude")
 
 
 def test_what_does_not_wait_cannot_be_approved(register):

@@ -73,6 +73,25 @@ def test_a_hint_names_the_line_and_the_store_it_is_about(store, pointer, monkeyp
     assert models(*words) == "production version 1 is champion\n"
 
 
+def test_what_waits_is_declined_with_name_and_reason_and_shown_so_ever_after(store, pointer):
+    register_version(pointer(), "production", facts(compared_with="", manual=True))
+    line = ("--model", "production")
+    assert remedy("decline", "1", "--reason", "rude", *line) == "say who declines: --by NAME"
+    assert "--reason" in remedy("decline", "1", "--by", "ann", *line)
+    assert "--reason" in remedy("decline", "1", "--by", "ann", "--reason", " ", *line)
+    assert "(approval: waiting)" in models(*line)
+    said = json.loads(models("decline", "1", "--by", "ann", "--reason", "rude", *line, "--json"))
+    assert said == {"model": "production", "version": "1", "approval": "declined"}
+    listed, shown = models(*line), models("show", "1", *line)
+    assert "promote (approval: declined)" in listed
+    assert "waits for approval" not in listed
+    assert "challenger" not in listed
+    assert "declined by ann at " in shown
+    assert ": rude" in shown
+    again = CliRunner().invoke(main, ["models", "decline", "1", "--by", "bob", "--reason", "too", *line])
+    assert (again.exit_code, "does not wait for approval (approval: declined)" in again.stderr) == (1, True)
+
+
 def test_in_the_default_store_and_on_a_server_a_hint_names_none(store, pointer, monkeypatch):
     register_version(pointer(), "production", facts(compared_with="", manual=True))
     monkeypatch.chdir(store.root.parent)
