@@ -9,7 +9,7 @@ from components.step import step
 def merge(
     run_id: str, settings: str, annotations: Input[Dataset], parts: Output[Dataset], metrics: Output[Metrics]
 ) -> str:
-    """Return "train", or "skip" where every vote counts already.
+    """Return "train", or "skip" where every vote counts already, or a version of just these came to nothing.
 
     Args:
         run_id: parent MLflow run.
@@ -40,5 +40,5 @@ def merge(
         for words in merged.words():
             say(words)
         if not merged.train:
-            describe_run(run_id, nothing_trained("no vote in the new batches can train"))
+            describe_run(run_id, nothing_trained(merged.idle))
         return "train" if merged.train else "skip"

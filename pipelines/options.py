@@ -66,12 +66,12 @@ def with_model(overrides: tuple[str, ...], model: str | None) -> tuple[str, ...]
     return overrides if model is None else (*overrides, f"registry.model={json.dumps(model)}")
 
 
-def model_name(model: str | None) -> str:
-    """Return the registered model that --model means.
+def model_name(model: str | None, option: str = "--model") -> str:
+    """Return the registered model that --model, or another option, means.
 
     Raises:
         UserError: no model can have that name.
     """
     from repo.settings import build_settings
 
-    return build_settings({"registry": {"model": model}} if model is not None else {}, "--model").registry.model
+    return build_settings({"registry": {"model": model}} if model is not None else {}, option).registry.model

@@ -197,35 +197,30 @@ def models_promote(
 
 @models.command("decline")
 @click.argument("version")
-@by_option
-@reason_option
+@click.option("--by", required=True, metavar="NAME", help="Who declines.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; kept with the version.")
 @store_option
 @model_option
 @json_option
-def models_decline(
-    version: str, by: str | None, reason: str, store: Path | None, model: str | None, as_json: bool
-) -> None:
+def models_decline(version: str, by: str, reason: str, store: Path | None, model: str | None, as_json: bool) -> None:
     """Decline a version that waits for approval (gate.approval=manual).
 
-    VERSION is a number or an alias. It needs --by and a --reason, which are kept with the version and shown ever after.
-    From then on it counts as rejected: nothing promotes it but `promote --force`, and its batches take part in the next
-    pass. Exit codes: 0 done; 1 it does not wait, and nothing was changed.
+    VERSION is a number or an alias. Who and why is kept with it and shown ever after. From then on it counts as
+    rejected: nothing promotes it but `promote --force`, and its batches take part in the next pass. Exit
+    codes: 0 done; 1 it does not wait, and nothing was changed.
 
     \b
     Example:
       repo-pipeline models decline 3 --by ann --reason "rude, see ticket 17"
     """
     from repo.reporting.notes import declined
+    from repo.tracking.decisions import checked
     from repo.tracking.descriptions import head_run
-    from repo.tracking.promotion import decline
+    from repo.tracking.promotion import Wish, decline
 
-    if not by:
-        raise UserError("decline: nobody has signed", "say who declines: --by NAME")
-    if not reason:
-        raise UserError("decline: no reason is given", 'say why, for those who will ask: --reason "…"')
     name = model_name(model)
     with _opened(store):
-        wish = _wish(by, reason)
+        wish = Wish(checked("--by", by), reason=checked("--reason", reason))
         number = decline(name, version, wish)
         _head_note(name, number, lambda run_id: head_run(run_id, declined(name, number, wish.by, wish.reason)))
     if as_json:
@@ -297,7 +292,7 @@ def models_copy(
     from repo.tracking.promotion import known_version
     from repo.tracking.registry import CHAMPION, list_models
 
-    name, other = model_name(model), model_name(target)
+    name, other = model_name(model), model_name(target, "--to")
     with _opened(store):
         info = known_version(name, list_models(name), version or CHAMPION)
         copy = copy_version(name, info, other, _wish(by, reason))

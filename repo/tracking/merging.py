@@ -16,7 +16,7 @@ from repo.settings import Settings
 from repo.tracking.exams import EXAM_POINTER, frozen_exam
 from repo.tracking.handover import Pointer, write_pointer
 from repo.tracking.ledger import Ledger, counted_annotations, ledger_of, save_ledger, with_its_record
-from repo.tracking.passes import Pass, batches_of, remember, save_judged, still_champion
+from repo.tracking.passes import Pass, batches_of, remember, save_judged, still_champion, tried_votes
 from repo.tracking.step_run import StepRun
 
 
@@ -27,8 +27,9 @@ class MergedBatches:
     Attributes:
         champion: the version to go on from, or "".
         ledger: what that one has seen.
-        batches: all of the inbox; where nothing is left to train on, the new ones are so no more.
-        split: the new annotations; None where none of them can train.
+        batches: all of the inbox; where there is nothing to train on, those that cannot bring a vote are new no more.
+        split: the new annotations; None where there is nothing to train on.
+        idle: why not, in words, or "".
         retained: see repo.inbox.merging.Merged.
         exam: where the frozen exam lies, if there is one.
         data_digest: of the new annotations.
@@ -39,6 +40,7 @@ class MergedBatches:
     ledger: Ledger
     batches: list[Batch]
     split: Split | None
+    idle: str
     retained: pd.DataFrame
     exam: Pointer | None
     data_digest: str
@@ -55,14 +57,14 @@ class MergedBatches:
         return {
             **{name: float(len(table)) for name, table in sides.items()},
             "retained": float(len(self.retained)),
-            "batches": float(len(new_batches(self.batches))),
+            "batches": float(len(new_batches(self.batches)) if self.split else 0),
         }
 
     def words(self) -> Iterator[str]:
         """Say what is trained on."""
         yield from self.notes
         if self.split is None:
-            yield "no vote in the new batches can train: nothing to train on"
+            yield f"{self.idle}: nothing to train on"
             return
         yield (
             f"{len(self.split.train):,} new annotations and {len(self.retained):,} earlier ones to train on, "
@@ -87,11 +89,13 @@ def merge_batches(judged: Path, settings: Settings) -> MergedBatches:
     current = still_champion(name, champion)
     ledger = with_its_record(ledger_of(name, champion), current) if current else Ledger()
     tables = {batch.name: pd.read_parquet(judged / f"{batch.digest}.parquet") for batch in new_batches(batches)}
-    merged = merge(tables, counted_annotations(ledger), settings.retrain)
+    counted = counted_annotations(ledger)
+    merged = merge(tables, counted, settings.retrain)
     exam = frozen_exam(name) if settings.evaluation.exam == "frozen" else None
     retained = merged.retained
     if exam and len(retained):
         retained = retained[~exam[0].holds(retained)].reset_index(drop=True)
+    digest = content_digest(_plain(merged.new))
     split, notes = None, merged.notes
     try:
         if len(merged.new):
@@ -101,12 +105,19 @@ def merge_batches(judged: Path, settings: Settings) -> MergedBatches:
         if not current:
             raise
         notes = [*notes, error.problem]
+    barren: set[str] = set()
     if split is None:
-        batches = [_nothing_new(batch) for batch in batches]
+        idle, barren = "no vote in the new batches can train", set(tables)
+    elif idle := tried_votes(name, digest, champion, settings):
+        # Each looked at alone: what only repeats another new batch is new once that one is gone.
+        split = None
+        barren = {
+            batch for batch, table in tables.items() if merge({batch: table}, counted, settings.retrain).new.empty
+        }
     else:
         split = replace(split, train=_plain(split.train), held_out=_plain(split.held_out))
-    digest = content_digest(_plain(merged.new))
-    return MergedBatches(champion, ledger, batches, split, retained, exam[1] if exam else None, digest, notes)
+    batches = [_nothing_new(batch) if batch.name in barren else batch for batch in batches]
+    return MergedBatches(champion, ledger, batches, split, idle, retained, exam[1] if exam else None, digest, notes)
 
 
 def publish_parts(
@@ -129,8 +140,6 @@ def publish_parts(
 
 
 def _nothing_new(batch: Batch) -> Batch:
-    if batch.state is not State.NEW:
-        return batch
     why = "every vote in it counts already, or is held out for evaluation"
     return replace(batch, state=State.NOTHING_NEW, note=why)
 

@@ -1,7 +1,7 @@
 """One pass of retraining: what lies in the inbox, whether it is worth a training, what is known of it afterwards."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -74,10 +74,9 @@ def look_into(inbox: str, settings: Settings) -> Look:
     version = current.version if current else ""
     if not new:
         return Look(version, batches, False, "nothing new")
-    before = _tried(name, {batch.digest for batch in new}, version, settings)
+    before = _tried(name, batches, version, settings)
     if before:
-        words = f"nothing new: version {before.version} was trained on the same batches with the same settings and "
-        return Look(version, batches, False, words + _ended(name, before))
+        return Look(version, batches, False, f"nothing new: {_trained_on('batches', name, before)}")
     if current:
         check_continues(current, settings)
     return Look(version, batches, True, f"{_count(new)} to train on")
@@ -263,20 +262,45 @@ def _judged_before(settings: Settings, current: str) -> dict[str, Batch]:
     return {batch.digest: batch for batch in batches if batch.state in holds and batch.digest}
 
 
-def _tried(model_name: str, digests: set[str], current: str, settings: Settings) -> ModelInfo | None:
-    """Return the newest version made of just these batches, from the same champion and settings, if it came to nothing
-    so far: a training would only make it again.
+def tried_votes(model_name: str, data_digest: str, current: str, settings: Settings) -> str:
+    """Return in words which version was made of just these votes, whatever batches brought them, if it came to nothing.
+
+    Args:
+        model_name: registered model.
+        data_digest: of the new annotations.
+        current: the champion to go on from, or "".
+        settings: all of them.
     """
+    failed = _came_to_nothing(model_name, current, settings)
+    # A version that took no batches was trained otherwise: not on from the champion.
+    made = (info for info in failed if info.data_digest == data_digest and own_batches(model_name, info.version))
+    before = next(made, None)
+    return _trained_on("votes", model_name, before) if before else ""
+
+
+def _tried(model_name: str, batches: Iterable[Batch], current: str, settings: Settings) -> ModelInfo | None:
+    """Return the newest version that came to nothing, if it was made of the batches that are new: a training would only
+    make it again. Batches that bring nothing to this champion count on neither side.
+    """
+    newest = next(_came_to_nothing(model_name, current, settings), None)
+    if newest is None:
+        return None
+    barren = {batch.digest for batch in batches if batch.state is State.NOTHING_NEW}
+    new = {batch.digest for batch in new_batches(batches)}
+    return newest if own_batches(model_name, newest.version) - barren == new else None
+
+
+def _came_to_nothing(model_name: str, current: str, settings: Settings) -> Iterator[ModelInfo]:
+    """The versions made from this champion with these settings that do not serve, newest first."""
     same = text_digest(settings.model_dump_json())
-    newest = next(
-        (
-            info
-            for info in list_models(model_name)
-            if info.compared_with == current and info.config_digest == same and _ended(model_name, info)
-        ),
-        None,
-    )
-    return newest if newest and own_batches(model_name, newest.version) == digests else None
+    for info in list_models(model_name):
+        if info.compared_with == current and info.config_digest == same and _ended(model_name, info):
+            yield info
+
+
+def _trained_on(what: str, model_name: str, before: ModelInfo) -> str:
+    ended = _ended(model_name, before)
+    return f"version {before.version} was trained on the same {what} with the same settings and {ended}"
 
 
 def _ended(model_name: str, info: ModelInfo) -> str:

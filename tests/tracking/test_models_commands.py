@@ -76,9 +76,10 @@ def test_a_hint_names_the_line_and_the_store_it_is_about(store, pointer, monkeyp
 def test_what_waits_is_declined_with_name_and_reason_and_shown_so_ever_after(store, pointer):
     register_version(pointer(), "production", facts(compared_with="", manual=True))
     line = ("--model", "production")
-    assert remedy("decline", "1", "--reason", "rude", *line) == "say who declines: --by NAME"
-    assert "--reason" in remedy("decline", "1", "--by", "ann", *line)
-    assert "--reason" in remedy("decline", "1", "--by", "ann", "--reason", " ", *line)
+    for given in (("--reason", "rude"), ("--by", "ann")):
+        assert CliRunner().invoke(main, ["models", "decline", "1", *given, *line]).exit_code == 2
+    assert "--reason" in remedy("decline", "1", "--by", "ann", "--reason", "", *line)
+    assert "--by" in remedy("decline", "1", "--by", " ", "--reason", "rude", *line)
     assert "(approval: waiting)" in models(*line)
     said = json.loads(models("decline", "1", "--by", "ann", "--reason", "rude", *line, "--json"))
     assert said == {"model": "production", "version": "1", "approval": "declined"}
@@ -105,6 +106,12 @@ def test_a_rollback_is_no_failure_where_the_ledger_of_what_left_is_gone(two_line
     gone = json.dumps(Pointer("runs:/gone/ledger", "0" * 64).metadata)
     MlflowClient().set_model_version_tag("production", "2", Tag.BATCHES, gone)
     assert models("rollback", "--model", "production").startswith("production version 1 is champion again")
+
+
+def test_a_name_that_no_model_can_have_is_told_of_the_option_that_named_it(two_lines):
+    for option in ("--to", "--model"):
+        refused = CliRunner().invoke(main, ["models", "copy", "--to", "production", option, "x y"])
+        assert (refused.exit_code, refused.stderr.split()[1]) == (1, f"{option}:"), refused.stderr
 
 
 def test_in_a_container_whose_user_has_no_name_it_is_asked_who_decides(two_lines, monkeypatch):
