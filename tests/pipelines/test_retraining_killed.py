@@ -7,8 +7,8 @@ from retraining_line import MODEL, Line, disturbing, in_order, names_of
 
 pytestmark = pytest.mark.slow
 
-STEPS = ("look", "validate_batches", "merge", "train", "report", "evaluate", "gate")
-"""Those before anything is registered."""
+STEPS = ("look", "validate_batches", "merge", "train", "gate")
+"""Those before anything is registered. Evaluate and report, between train and gate, leave behind no more than these."""
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,8 @@ def test_a_pass_killed_after_it_has_registered_is_finished_without_a_second_trai
     assert line.running()
     said = line.retrain().finish()
     assert "runs of a command that was killed, closed now: 1" in said
+    assert "nothing new" in said
     in_order(line, names_of(1, 2), versions=2)
-    assert "nothing new" in line.retrain().finish()
 
 
 def test_a_pass_killed_while_it_registers_a_rejected_candidate_trains_no_second_one(line: Line) -> None:
