@@ -10,6 +10,7 @@ import pandas as pd
 from repo.annotations.splitting import Split, save_split, split_annotations
 from repo.annotations.validation.suite import content_digest
 from repo.errors import UserError
+from repo.evaluation.exam import Exam
 from repo.inbox.look import Batch, State, new_batches
 from repo.inbox.merging import merge
 from repo.settings import Settings
@@ -32,7 +33,7 @@ class MergedBatches:
         idle: why not, in words, or "".
         retained: see repo.inbox.merging.Merged.
         exam: where the frozen exam lies, if there is one.
-        data_digest: of the new annotations.
+        data_digest: of the new annotations that train, or would judge: with a frozen exam these judge nothing.
         notes: what was left out.
     """
 
@@ -95,25 +96,22 @@ def merge_batches(judged: Path, settings: Settings) -> MergedBatches:
     retained = merged.retained
     if exam and len(retained):
         retained = retained[~exam[0].holds(retained)].reset_index(drop=True)
-    digest = content_digest(_plain(merged.new))
     split, notes = None, merged.notes
     try:
-        if len(merged.new):
-            held = (exam[0].holds(merged.new), exam[0].by) if exam else (None, None)
-            split = split_annotations(merged.new, settings.data, *held)
+        split = _split(merged.new, exam, settings)
     except UserError as error:
         if not current:
             raise
         notes = [*notes, error.problem]
+    digest = content_digest(_plain(split.train if split and exam else merged.new))
     barren: set[str] = set()
     if split is None:
         idle, barren = "no vote in the new batches can train", set(tables)
     elif idle := tried_votes(name, digest, champion, settings):
-        # Each looked at alone: what only repeats another new batch is new once that one is gone.
         split = None
-        barren = {
-            batch for batch, table in tables.items() if merge({batch: table}, counted, settings.retrain).new.empty
-        }
+        # Each looked at alone: what only repeats another new batch is new once that one is gone.
+        alone = {batch: merge({batch: table}, counted, settings.retrain).new for batch, table in tables.items()}
+        barren = {batch for batch, new in alone.items() if not _can_train(new, exam, settings)}
     else:
         split = replace(split, train=_plain(split.train), held_out=_plain(split.held_out))
     batches = [_nothing_new(batch) if batch.name in barren else batch for batch in batches]
@@ -137,6 +135,24 @@ def publish_parts(
         write_pointer(merged.exam, directory / EXAM_POINTER)
     Pass(merged.champion, ledger, merged.retained).save(directory)
     return run.publish(directory, "split")
+
+
+def _split(new: pd.DataFrame, exam: tuple[Exam, Pointer] | None, settings: Settings) -> Split | None:
+    """Split new annotations; None where there are none. Raises as split_annotations does."""
+    if new.empty:
+        return None
+    held = (exam[0].holds(new), exam[0].by) if exam else (None, None)
+    return split_annotations(new, settings.data, *held)
+
+
+def _can_train(new: pd.DataFrame, exam: tuple[Exam, Pointer] | None, settings: Settings) -> bool:
+    """Whether any of them trains; without an exam that is decided only together with the others."""
+    if exam is None:
+        return not new.empty
+    try:
+        return _split(new, exam, settings) is not None
+    except UserError:
+        return False
 
 
 def _nothing_new(batch: Batch) -> Batch:
