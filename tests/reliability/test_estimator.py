@@ -203,6 +203,12 @@ def test_one_annotator_with_many_votes_is_found(eta: float) -> None:
     assert found.calibration_["temperature"] == pytest.approx(10, rel=0.25)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_who_labels_alone_and_leans_nowhere_has_one_coin(seed: int) -> None:
+    w = world(seed, annotators=20, comparisons=2000, votes=1)
+    assert fitted(w, "comparison", "margin", "position", prevalence=False).coins_ == 1
+
+
 def test_two_coins_show_who_prefers_the_response_displayed_first() -> None:
     w = world(11, annotators=4, comparisons=2000, votes=1, scale=4, eta=np.array([0.95, 0.9, 0.8, 0.8]))
     careless = (w.annotator == 3) & (np.random.default_rng(0).random(len(w.label)) < 0.4)

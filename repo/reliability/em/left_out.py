@@ -43,8 +43,14 @@ class LeftOut:
     second: Array
 
 
-def left_out(problem: Problem, parameters: Parameters) -> Iterator[LeftOut]:
-    """Yield the votes chunk by chunk, each judged by the others; `parameters` is where EM ended."""
+def left_out(problem: Problem, parameters: Parameters, lone_votes: bool = False) -> Iterator[LeftOut]:
+    """Yield the votes chunk by chunk, each judged by the others.
+
+    Args:
+        problem: the votes.
+        parameters: where EM ended.
+        lone_votes: leave out the own share of votes that are alone on their comparison, too, in place of Eq. 4.
+    """
     model, votes = problem.model, problem.votes
     right, tosses = model.counts(e_step(problem, parameters).first, problem.number)
     right, tosses = right + problem.prior[..., 0], tosses + problem.prior.sum(2)  # each [A, coins]
@@ -53,7 +59,7 @@ def left_out(problem: Problem, parameters: Parameters) -> Iterator[LeftOut]:
         block = Block(votes, begin, end)
         prior = block.prior(parameters)
         q = block.by_vote(block.posterior(prior + block.evidence(table)))  # [n]
-        own = block.by_vote(block.sizes > 1) if block.start is not None else np.zeros(len(q), bool)
+        own = np.full(len(q), True) if lone_votes else ~_alone(block)
         own &= ~problem.fixed[block.code // votes.kinds]
         chances = [_probability(problem, parameters, block, q, own, right, tosses, direction) for direction in (+1, -1)]
         evidence = np.log(chances[0]) - np.log(chances[1])  # [n]
@@ -63,6 +69,11 @@ def left_out(problem: Problem, parameters: Parameters) -> Iterator[LeftOut]:
             gold = block.by_vote(block.gold)
             others = np.where(gold == 0, others, np.inf * np.where(gold == 0, 1, gold))
         yield LeftOut(block, begin, end, block.posterior(logit), others, *chances)
+
+
+def _alone(block: Block) -> Array:
+    """Return which votes are the only one on their comparison, shape [n]."""
+    return np.full(len(block.code), True) if block.start is None else np.asarray(block.by_vote(block.sizes == 1))
 
 
 def _probability(
@@ -139,14 +150,13 @@ def prediction_score(problem: Problem, parameters: Parameters, lone_votes: bool)
             which means something where that is a displayed position, and nothing where it is a class of unknown share.
     """
     scores = np.zeros(problem.votes.comparison_count)
-    for part in left_out(problem, parameters):
+    for part in left_out(problem, parameters, lone_votes):
         q = 1 / (1 + np.exp(-np.clip(part.others, -500, 500)))
         value = np.log(q * part.first + (1 - q) * part.second)
         block = part.block
         counted = np.ones(len(value)) if block.weight is None else block.weight.astype(float)
         if not lone_votes:
-            alone = np.ones(len(value), bool) if block.start is None else block.by_vote(block.sizes == 1)
-            counted = np.where(alone, 0.0, counted)
+            counted = np.where(_alone(block), 0.0, counted)
         value = value * counted
         scores[part.begin : part.end] = value if block.start is None else np.add.reduceat(value, block.start)
     return Score(scores)

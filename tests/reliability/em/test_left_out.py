@@ -45,3 +45,25 @@ def test_a_vote_and_its_share_are_taken_out(weights: str) -> None:
     chance = p * part.first + (1 - p) * part.second
     score = prediction_score(problem, parameters, lone_votes=True)
     np.testing.assert_allclose(score.by_comparison, np.bincount(comparison, weight * np.log(chance)), atol=1e-9)
+
+
+@pytest.mark.parametrize("comparisons", [None, np.arange(30)])
+def test_a_lone_vote_is_predicted_without_its_own_share(comparisons: np.ndarray | None) -> None:
+    w = world(2, annotators=5, comparisons=30, votes=1)
+    votes = group_votes(w.annotator, w.label, comparisons, w.margin)
+    problem = Problem.of(
+        votes, 1, np.full((5, 1, 2), STRENGTH / 2), np.zeros(5, bool), CalibrationPrior(False, False), None
+    )
+    parameters = full(problem, Parameters(np.full((5, 1), 0.9)), Options(1e-10)).parameters
+    eta = parameters.eta[w.annotator, 0]
+    p = 1 / (1 + np.exp(-w.label * w.margin))
+    share = eta * p / (eta * p + (1 - eta) * (1 - p))
+    right, number = np.bincount(w.annotator, share), np.bincount(w.annotator)
+    others = (right[w.annotator] - share + STRENGTH / 2) / (number[w.annotator] - 1 + STRENGTH)
+    score = prediction_score(problem, parameters, lone_votes=True)
+    in_input_order = votes.in_input_order(score.by_comparison)
+    np.testing.assert_allclose(in_input_order, np.log(others * p + (1 - others) * (1 - p)), atol=1e-9)
+    (part,) = left_out(problem, parameters)
+    # What is trained on and shown keeps Eq. 4.
+    by_equation_4 = np.where(w.label > 0, share, 1 - share)
+    np.testing.assert_allclose(votes.in_input_order(part.direction), by_equation_4, atol=1e-9)
