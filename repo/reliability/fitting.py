@@ -12,8 +12,7 @@ from repo.reliability.em.by_batch import incremental, paper
 from repo.reliability.em.calibration import CalibrationPrior
 from repo.reliability.em.empirical_bayes import Hierarchy, with_population
 from repo.reliability.em.expectation import Parameters
-from repo.reliability.em.mixture import mixture_temperature
-from repo.reliability.em.mixture import needed as mixture_needed
+from repo.reliability.em.mixture import few_each, mixture_temperature, mostly_alone
 from repo.reliability.em.population import Population
 from repo.reliability.em.votes import Votes
 from repo.reliability.start import Known, known_before, where_em_starts
@@ -91,8 +90,8 @@ def fit_coins(asked: Asked, votes: Votes, separate: Votes, coins: int, state: Re
     counts = np.broadcast_to([strength * mean / coins, strength * (1 - mean) / coins], known.evidence.shape)
     problem = Problem.of(votes, coins, known.evidence + counts, known.fixed, calibration, asked.chunk)
     start = where_em_starts(problem, known)
-    lone_votes = calibration.temperature and mixture_needed(votes)
-    held, warm = _with_temperature(problem, start) if lone_votes else (problem, start)
+    lone_votes = calibration.temperature and mostly_alone(votes)
+    held, warm = _with_temperature(problem, start, Options(asked.tolerance)) if lone_votes else (problem, start)
     if asked.estimator == "paper":
         return Fitted(problem, separate, _by_the_paper(asked, held, warm, separate), known, None, calibration)
     algorithm = ESTIMATORS[asked.estimator]
@@ -111,9 +110,15 @@ def fit_coins(asked: Asked, votes: Votes, separate: Votes, coins: int, state: Re
     return Fitted(found.problem, votes, fit, known, found.population, calibration)
 
 
-def _with_temperature(problem: Problem, start: Parameters) -> tuple[Problem, Parameters]:
-    """Return problem and start with c estimated before EM, every η integrated out."""
-    temperature = mixture_temperature(problem.votes, problem.calibration, start.eta[:, 0], problem.fixed)
+def _with_temperature(problem: Problem, start: Parameters, options: Options) -> tuple[Problem, Parameters]:
+    """Return problem and start with c estimated before the population is.
+
+    Votes that stand alone hardly tell c from η: every η drawn to the population would drag c along, far too high.
+    """
+    if few_each(problem.votes):
+        temperature = mixture_temperature(problem.votes, problem.calibration, start.eta[:, 0], problem.fixed)
+    else:
+        temperature = full(problem, start, options).parameters.temperature
     held = replace(problem, calibration=replace(problem.calibration, temperature=False))
     return held, replace(start, temperature=temperature)
 

@@ -209,6 +209,13 @@ def test_who_labels_alone_and_leans_nowhere_has_one_coin(seed: int) -> None:
     assert fitted(w, "comparison", "margin", "position", prevalence=False).coins_ == 1
 
 
+def test_the_population_does_not_drag_the_temperature_of_weak_margins_along() -> None:
+    """Of people who judge alone, 300 labels each."""
+    worlds = [world(seed, annotators=20, comparisons=6000, votes=1, scale=1.5) for seed in range(6)]
+    found = [np.log(fitted(w, "margin", prevalence=False).calibration_["temperature"]) for w in worlds]
+    assert abs(np.mean(found)) < 0.1
+
+
 def test_two_coins_show_who_prefers_the_response_displayed_first() -> None:
     w = world(11, annotators=4, comparisons=2000, votes=1, scale=4, eta=np.array([0.95, 0.9, 0.8, 0.8]))
     careless = (w.annotator == 3) & (np.random.default_rng(0).random(len(w.label)) < 0.4)

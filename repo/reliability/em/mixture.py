@@ -31,10 +31,14 @@ TOLERANCE = 1e-4
 MAX_ITERATIONS = 100
 
 
-def needed(votes: Votes) -> bool:
-    """Return whether most votes are the only one on their comparison, and annotators have few each."""
-    few = votes.size < MANY_VOTES * len(votes.annotators)
-    return few and 2 * int((votes.group_sizes() == 1).sum()) > votes.size
+def mostly_alone(votes: Votes) -> bool:
+    """Return whether most votes are the only one on their comparison, so that c and η are told apart by margins only."""
+    return 2 * int((votes.group_sizes() == 1).sum()) > votes.size
+
+
+def few_each(votes: Votes) -> bool:
+    """Return whether annotators have few votes each."""
+    return votes.size < MANY_VOTES * len(votes.annotators)
 
 
 def mixture_temperature(votes: Votes, prior: CalibrationPrior, eta: Array, fixed: Array) -> float:
