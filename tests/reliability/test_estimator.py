@@ -216,6 +216,12 @@ def test_the_population_does_not_drag_the_temperature_of_weak_margins_along() ->
     assert abs(np.mean(found)) < 0.1
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_single_annotator_is_not_held_near_the_start(seed: int) -> None:
+    w = world(seed, annotators=1, comparisons=2000, votes=1, scale=4, eta=np.array([0.6]))
+    assert fitted(w, "margin", prevalence=False).reliability_[0] == pytest.approx(0.6, abs=0.06)
+
+
 def test_two_coins_show_who_prefers_the_response_displayed_first() -> None:
     w = world(11, annotators=4, comparisons=2000, votes=1, scale=4, eta=np.array([0.95, 0.9, 0.8, 0.8]))
     careless = (w.annotator == 3) & (np.random.default_rng(0).random(len(w.label)) < 0.4)

@@ -100,9 +100,14 @@ def pooled_reliability(
     together = replace(votes, annotators=list(range(people)), code=code)
     eta = np.concatenate([start.eta[~fixed].mean(0, keepdims=True), start.eta[fixed]])  # [people, coins]
     prior = np.zeros((people, *evidence.shape[1:]))
-    prior[0] = evidence[~fixed].sum(0) + _half_a_vote(eta[0])
+    prior[0] = evidence[~fixed].sum(0) + WEAK / 2 / problem.model.coins
     one = Problem.of(together, problem.model.coins, prior, np.arange(people) > 0, problem.calibration, problem.chunk)
-    found = full(one, replace(start, eta=eta), options).parameters
+    # Half a vote either way first: where η and c are hardly told apart, votes of mean η₀ would hold EM near η₀.
+    nearby = full(one, replace(start, eta=eta), options).parameters
+    prior = prior.copy()
+    prior[0] = evidence[~fixed].sum(0) + _half_a_vote(eta[0])
+    one = replace(one, prior=prior)
+    found = full(one, nearby, options).parameters
     of_coins = logit_variance(replace(one, calibration=calibration), found)[0]
     return _axes(log_odds(found.eta[0])), float(of_coins.sum()) / len(of_coins) ** 2
 

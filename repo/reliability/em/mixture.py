@@ -32,7 +32,7 @@ MAX_ITERATIONS = 100
 
 
 def mostly_alone(votes: Votes) -> bool:
-    """Return whether most votes are the only one on their comparison, so that c and η are told apart by margins only."""
+    """Return whether most votes are the only one on their comparison: only margins tell c and η apart."""
     return 2 * int((votes.group_sizes() == 1).sum()) > votes.size
 
 
