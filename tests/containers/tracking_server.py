@@ -113,9 +113,9 @@ class MlflowServer:
         folder = ["--mount", f"type=bind,source={self.folder},target={self.folder}"]
         command = ["mlflow", "server", "--app-name", "basic-auth", "--host", "127.0.0.1", "--port", str(self.port)]
         store = ["--workers", "1", "--artifacts-destination", str(artifacts)]
+        started = ["docker", "run", "--detach", "--name", self.name, "--network", "host", *confined, *given, *folder]
         subprocess.run(
-            ["docker", "run", "--detach", "--name", self.name, "--network", "host", *confined, *given, *folder]
-            + [self.image, *command, *store],
+            [*started, self.image, *command, *store],
             env=os.environ | kept,
             check=True,
             stdout=subprocess.DEVNULL,

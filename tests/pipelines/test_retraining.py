@@ -244,7 +244,7 @@ def test_what_waits_for_a_person_is_trained_once_and_consumed_when_it_is_approve
     models("promote", "--approve", "--by", "ann")
     assert line.champion() == new
     assert "nothing new" in line.retrain(*settings)
-    assert "the batch that it was the first to see is new again" in models("rollback", "--reason", "rude")
+    assert "it brought in are new again" in models("rollback", "--reason", "rude")
     assert line.champion() == before
     # Some of what lies in the inbox was new to one champion only, and is looked at again for the other.
     tried = f"version {new} was trained on the same"
