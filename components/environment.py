@@ -5,7 +5,10 @@ NAMES = (
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_INSECURE_TLS",
     "MLFLOW_WORKSPACE",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT",
     "HF_TOKEN",
     "HF_HUB_OFFLINE",
     "AWS_ACCESS_KEY_ID",
@@ -16,7 +19,7 @@ NAMES = (
     "MLFLOW_S3_ENDPOINT_URL",
     "REPO_PSEUDONYM_KEY",
 )
-"""MLflow's server and who asks it, the hub's token, the keys of the storage, the key of the pseudonyms."""
+"""MLflow's server, who asks it and how patiently; the hub's token; the keys of the storage and of the pseudonyms."""
 
 SECRET = "repo-pipeline"
 """The Kubernetes Secret that holds them on a cluster, each under its own name; what it lacks is not set."""

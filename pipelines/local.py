@@ -220,15 +220,16 @@ _TOLD = re.compile(r"^\s*error: (.+)(?:\n\s*→ (.+))?$", re.MULTILINE)
 
 def _failure(run_id: str | None, log: Path) -> UserError:
     """Turn a failed pipeline into the failed step's own message."""
-    from repo.tracking.runs import steps_of
+    from repo.tracking.runs import WITHOUT_A_WORD, steps_of
 
     failed = [step for step in steps_of(run_id) if step.status == "FAILED"] if run_id else []
-    if failed and failed[-1].error:
-        step = failed[-1]
-        return UserError(f"step {step.name} failed: {step.error}", step.remedy or f"everything it printed: {log}")
+    who = f"step {failed[-1].name} failed" if failed else "the pipeline failed"
     told = _TOLD.findall(log.read_text(encoding="utf-8"))
+    # Of a step that was killed, whoever saw its container end knows more.
+    if failed and failed[-1].error and not (told and failed[-1].error == WITHOUT_A_WORD):
+        return UserError(f"{who}: {failed[-1].error}", failed[-1].remedy or f"everything it printed: {log}")
     if told:
-        return UserError(f"the pipeline failed: {told[-1][0]}", told[-1][1] or f"everything the steps printed: {log}")
+        return UserError(f"{who}: {told[-1][0]}", told[-1][1] or f"everything the steps printed: {log}")
     return UserError(f"the pipeline failed; the end of {log}:\n{_tail(log)}", f"everything the steps printed: {log}")
 
 

@@ -49,6 +49,10 @@ KIND = "mlflow.experimentKind"
 TRAINING = "custom_model_development"
 
 
+WITHOUT_A_WORD = "the step's process ended without a word"
+"""What is said of a step that was killed."""
+
+
 @dataclass(frozen=True)
 class StepOutcome:
     """How one step ended; a step that was retried has one outcome an attempt.
@@ -240,7 +244,7 @@ def _close(parent: Run, status: str) -> None:
     for child in _children(client, parent):
         # The plugin's run of the exit handler itself is still at work.
         if child.info.status == "RUNNING" and child.info.run_id != os.environ.get("MLFLOW_RUN_ID"):
-            StepRun(child.info.run_id).set_tags({ERROR: "the step's process ended without a word", REMEDY: _GO_ON})
+            StepRun(child.info.run_id).set_tags({ERROR: WITHOUT_A_WORD, REMEDY: _GO_ON})
             client.set_terminated(child.info.run_id, "KILLED" if ended == "KILLED" else "FAILED")
     try:
         # Before the run's end: killed in between, the run is still found and closed once more.

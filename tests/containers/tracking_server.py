@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,7 +70,7 @@ class MlflowServer:
 
     image: str
     database: Postgres
-    room: str = "2g"
+    room: str = "300m"
     port: int = field(default_factory=free_port)
     password: str = field(default_factory=lambda: secrets.token_hex(12))
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="mlflow-")))
@@ -140,9 +140,16 @@ class MlflowServer:
         self._docker("start", self.name)
         self.wait()
 
-    def make_room(self, room: str) -> None:
-        """Give the store of artifacts another size."""
-        subprocess.run(["mount", "-o", f"remount,size={room}", self.folder / "artifacts"], check=True)
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Leave no room in the store of artifacts until the end of the body."""
+        filler = self.folder / "artifacts" / "filler"
+        with filler.open("wb") as file, suppress(OSError):
+            while True:
+                file.write(bytes(1 << 20))
+                file.flush()
+        yield
+        filler.unlink()
 
     def log(self) -> str:
         done = subprocess.run(["docker", "logs", self.name], capture_output=True, text=True, check=False)
@@ -158,7 +165,7 @@ class MlflowServer:
 
 
 @contextmanager
-def tracking(image: str, room: str = "2g") -> Iterator[MlflowServer]:
+def tracking(image: str, room: str = "300m") -> Iterator[MlflowServer]:
     """Run both until the end of the body."""
     database = Postgres()
     database.make()

@@ -1,0 +1,151 @@
+"""What can go wrong around steps in containers: told in a few lines, and the same command then makes one version."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from docker_runs import Desk, left
+from interruptions import write_votes
+from tracking_server import MlflowServer, tracking
+
+from pipelines import graphs
+from pipelines.cli import main
+from pipelines.compiling import Placement, compile_pipelines
+
+RUN = ("run", "--runner", "docker", "--data", "votes.jsonl")
+OUTAGE = 20.0
+"""Seconds."""
+PATIENCE = 240.0
+"""Seconds until a run is taken for stuck."""
+
+
+@pytest.fixture(scope="module")
+def server(images: dict[str, str]) -> Iterator[MlflowServer]:
+    with tracking(images["base"]) as running, pytest.MonkeyPatch.context() as patched:
+        for name, value in running.environment().items():
+            patched.setenv(name, value)
+        yield running
+
+
+@pytest.fixture
+def desk(server: MlflowServer, tmp_path: Path, request: pytest.FixtureRequest) -> Desk:
+    """A desk of the test's own, with annotations on it."""
+    write_votes(tmp_path / "votes.jsonl").chmod(0o644)
+    return Desk(tmp_path, server, request.node.name.replace("_", "-")[5:45])
+
+
+def one_screen(said: str, *words: str) -> None:
+    assert "Traceback" not in said
+    assert "error: " in said
+    assert "→" in said
+    assert not [word for word in words if word not in said], said
+
+
+def made_once(desk: Desk) -> None:
+    """Check that one version was made, is champion, and that nothing is still at work."""
+    versions = desk.versions()
+    assert list(versions) == ["1"], versions
+    assert "champion" in versions["1"]
+    assert "RUNNING" not in desk.statuses()
+    assert left() == []
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def log_of(desk: Desk) -> str:
+    """Return what the desk's newest run has printed so far."""
+    logs = sorted((desk.folder / ".repo" / "logs").glob("*.log"), key=lambda path: path.stat().st_mtime)
+    return logs[-1].read_text() if logs else ""
+
+
+def trains(desk: Desk) -> bool:
+    return "%  step " in log_of(desk)
+
+
+def test_a_wrong_password_is_told_before_anything_is_made(desk: Desk) -> None:
+    code, said = desk.run(*RUN, MLFLOW_TRACKING_PASSWORD="wrong")
+    assert code == 1
+    one_screen(said, "401", "MLFLOW_TRACKING_PASSWORD")
+    assert not desk.versions()
+    assert left() == []
+
+
+def test_an_image_that_is_nowhere_is_told_before_anything_is_made(
+    desk: Desk, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = tmp_path_factory.mktemp("compiled")
+    name = "127.0.0.1:9/team/python:1"
+    compile_pipelines(compiled, Placement.of([f"train={name}"], "keys", []))
+    monkeypatch.setattr(graphs, "COMPILED", compiled)
+    monkeypatch.chdir(desk.folder)
+    done = CliRunner().invoke(main, desk.command(*RUN)[3:])
+    assert done.exit_code == 1
+    one_screen(done.output, f"image {name}: not on this machine", "--images")
+    assert not (desk.folder / ".repo").exists()
+
+
+def test_memory_that_is_no_size_is_told(desk: Desk) -> None:
+    code, said = desk.run(*RUN, "--memory", "much")
+    assert code == 1
+    one_screen(said, "--memory much", "4g")
+
+
+def test_a_step_killed_for_its_memory_is_told_and_another_run_completes(desk: Desk) -> None:
+    code, said = desk.run(*RUN, "--memory", "150m")
+    assert code == 1
+    one_screen(said, "more memory than the 150 MiB of --memory", "raise --memory")
+    assert not desk.versions()
+    assert "RUNNING" not in desk.statuses()
+    code, said = desk.run(*RUN)
+    assert code == 0, said
+    made_once(desk)
+
+
+def test_a_run_outlasts_its_database_and_its_server(desk: Desk) -> None:
+    command = desk.start(*RUN, "--set", "train.log_every=1", "--set", "train.epochs=4")
+    wait_until(lambda: trains(desk))
+    desk.server.database.stop()
+    time.sleep(OUTAGE)
+    desk.server.database.start()
+    wait_until(lambda: "'evaluate'" in log_of(desk))
+    desk.server.restart(pause=5)
+    said, _ = command.communicate(timeout=600)
+    assert command.returncode == 0, said
+    assert f"{desk.server.uri} is away, or not well; it is asked again" in said
+    made_once(desk)
+
+
+def test_a_store_without_room_is_told_and_another_run_completes(desk: Desk) -> None:
+    with desk.server.full():
+        code, said = desk.run(*RUN, MLFLOW_HTTP_REQUEST_MAX_RETRIES="1")
+    assert code == 1, said
+    one_screen(said, "room")
+    code, said = desk.run(*RUN)
+    assert code == 0, said
+    made_once(desk)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_command_that_ends_amid_training_leaves_nothing_that_the_same_command_does_not_finish(
+    desk: Desk, number: signal.Signals
+) -> None:
+    more = ("--set", "train.epochs=6", "--set", "train.checkpoint_every=2")
+    command = desk.start(*RUN, *more)
+    wait_until(lambda: trains(desk))
+    os.kill(command.pid, number)
+    command.communicate(timeout=60)
+    assert command.returncode
+    if number == signal.SIGINT:
+        assert left() == []
+    code, said = desk.run(*RUN, *more)
+    assert code == 0, said
+    made_once(desk)
