@@ -27,10 +27,10 @@ demo: $(READY)  ## Simulate noisy annotations, train, report, evaluate and promo
 demo-retraining: $(READY)  ## Simulate two weeks of nightly retraining, and write a page on them (under 12 minutes on two cores)
 	$(BIN)/repo-pipeline fortnight
 
+# Two tests at once on two cores: with more than a thread each, torch's threads mostly wait for each other.
 test: $(READY)  ## Run the test suite (under 8 minutes on two cores)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-# Two runs at once on two cores: with more than a thread each, torch's threads mostly wait for each other.
 test-runs: $(READY)  ## Whole runs: model lines, retraining, runs that are killed or stopped, secrets (under 25 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 

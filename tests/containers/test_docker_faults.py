@@ -16,6 +16,7 @@ from pipelines import graphs
 from pipelines.cli import main
 from pipelines.compiling import Placement, compile_pipelines
 
+LONGER = ("--set", "train.epochs=6", "--set", "train.checkpoint_every=2")
 RUN = ("run", "--runner", "docker", "--data", "votes.jsonl")
 OUTAGE = 20.0
 """Seconds."""
@@ -32,10 +33,10 @@ def server(images: dict[str, str]) -> Iterator[MlflowServer]:
 
 
 @pytest.fixture
-def desk(server: MlflowServer, tmp_path: Path, request: pytest.FixtureRequest) -> Desk:
+def desk(server: MlflowServer, tmp_path: Path) -> Desk:
     """A desk of the test's own, with annotations on it."""
     write_votes(tmp_path / "votes.jsonl").chmod(0o644)
-    return Desk(tmp_path, server, request.node.name.replace("_", "-")[5:45])
+    return Desk(tmp_path, server, tmp_path.name.replace("_", "-"))
 
 
 def one_screen(said: str, *words: str) -> None:
@@ -134,18 +135,23 @@ def test_a_store_without_room_is_told_and_another_run_completes(desk: Desk) -> N
     made_once(desk)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_command_that_ends_amid_training_leaves_nothing_that_the_same_command_does_not_finish(
-    desk: Desk, number: signal.Signals
-) -> None:
-    more = ("--set", "train.epochs=6", "--set", "train.checkpoint_every=2")
-    command = desk.start(*RUN, *more)
+def test_a_stopped_command_leaves_no_container_and_no_run_at_work(desk: Desk) -> None:
+    command = desk.start(*RUN, *LONGER)
     wait_until(lambda: trains(desk))
-    os.kill(command.pid, number)
+    os.kill(command.pid, signal.SIGINT)
+    said, _ = command.communicate(timeout=60)
+    assert command.returncode == 128 + signal.SIGINT
+    assert "the same command goes on from the training's last checkpoint" in said
+    assert left() == []
+    assert "RUNNING" not in desk.statuses()
+
+
+def test_what_a_killed_command_leaves_the_same_command_removes_and_goes_on_from(desk: Desk) -> None:
+    command = desk.start(*RUN, *LONGER)
+    wait_until(lambda: trains(desk))
+    command.kill()
     command.communicate(timeout=60)
-    assert command.returncode
-    if number == signal.SIGINT:
-        assert left() == []
-    code, said = desk.run(*RUN, *more)
+    code, said = desk.run(*RUN, *LONGER)
     assert code == 0, said
+    assert "runs of a command that was killed, closed now" in said
     made_once(desk)
