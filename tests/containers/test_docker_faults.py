@@ -75,7 +75,7 @@ def trains(desk: Desk) -> bool:
 def test_a_wrong_password_is_told_before_anything_is_made(desk: Desk) -> None:
     code, said = desk.run(*RUN, MLFLOW_TRACKING_PASSWORD="wrong")
     assert code == 1
-    one_screen(said, "401", "MLFLOW_TRACKING_PASSWORD")
+    one_screen(said, "MLflow does not let user admin in", "MLFLOW_TRACKING_PASSWORD")
     assert not desk.versions()
     assert left() == []
 
