@@ -27,13 +27,6 @@ def variables(graph: str) -> tuple[str, ...]:
     return tuple(sorted({key["envVar"] for secret in secrets for key in secret["keyToEnv"]}))
 
 
-def secret(graph: str) -> str:
-    """Return the name of the Kubernetes Secret that a pipeline's steps are given them from."""
-    steps = _documents(graph)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()
-    (name,) = {secret["secretName"] for step in steps for secret in step["secretAsEnv"]}
-    return str(name)
-
-
 def _documents(graph: str) -> list[dict[str, Any]]:
     """Return the pipeline's specification, and what the platform is told beside it."""
     return list(yaml.safe_load_all((COMPILED / f"{graph}.yaml").read_text(encoding="utf-8")))

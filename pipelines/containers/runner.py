@@ -1,7 +1,7 @@
 """kfp's Docker runner for the compiled pipelines: every step a container that may do nothing but its work."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,19 +56,34 @@ class Containers:
             line: the model line.
             paths: what of this machine the steps read.
         """
-        from docker.types import Mount
         from kfp import local
         from kfp.local import docker_task_handler
 
-        checkpoints, temporary, hub = scratch / "checkpoints" / line, scratch / "tmp" / line / "steps", scratch / "hub"
-        written = (checkpoints, temporary, hub)
-        for folder in (root, *written):
+        places = {
+            "REPO_CHECKPOINTS": scratch / "checkpoints" / line,
+            "TMPDIR": scratch / "tmp" / line / "steps",
+            "HF_HOME": scratch / "hub",
+        }
+        for folder in (root, *places.values()):
             _make_writable(folder)
-        mounts = [Mount(str(folder), str(folder), type="bind") for folder in written]
+        kfps_own = docker_task_handler.run_docker_container
+        docker_task_handler.run_docker_container = engine.run_container
+        _mark(scratch, line).touch()
+        try:
+            yield local.DockerRunner(**self._arguments(graph, places, paths))
+        finally:
+            _mark(scratch, line).unlink()
+            docker_task_handler.run_docker_container = kfps_own
+
+    def _arguments(self, graph: str, places: Mapping[str, Path], paths: Iterable[str]) -> dict[str, Any]:
+        """Return what Docker is told of every container: the variables' folders are written, the paths only read."""
+        from docker.types import Mount
+
+        mounts = [Mount(str(folder), str(folder), type="bind") for folder in places.values()]
         mounts += [Mount(path, path, type="bind", read_only=True) for path in paths]
-        places = {"REPO_CHECKPOINTS": checkpoints, "TMPDIR": temporary, "HF_HOME": hub}
-        arguments: dict[str, Any] = {
-            "environment": _environment(graph) | {name: str(place) for name, place in places.items()},
+        memory = {"mem_limit": self.memory, "memswap_limit": self.memory} if self.memory else {}
+        return {
+            "environment": _environment(graph) | {name: str(folder) for name, folder in places.items()},
             "mounts": mounts,
             "user": f"{os.getuid()}:{os.getgid()}" if os.getuid() else IMAGE_USER,
             "labels": {engine.LEFT_BY: os.environ[_HOLDER]},
@@ -78,18 +93,8 @@ class Containers:
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
             "init": True,
+            **memory,
         }
-        if self.memory:
-            arguments |= {"mem_limit": self.memory, "memswap_limit": self.memory}
-        kfps_own = docker_task_handler.run_docker_container
-        docker_task_handler.run_docker_container = engine.run_container
-        mark = _mark(scratch, line)
-        mark.touch()
-        try:
-            yield local.DockerRunner(**arguments)
-            mark.unlink()
-        finally:
-            docker_task_handler.run_docker_container = kfps_own
 
 
 def remove_left(scratch: Path, line: str, holder: str) -> None:

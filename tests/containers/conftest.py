@@ -3,11 +3,12 @@
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tracking_server import MlflowServer, tracking
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -43,6 +44,15 @@ def _build_script() -> ModuleType:
 def images() -> dict[str, str]:
     """Return each target's tag."""
     return {image.target: image.tag for image in _build_script().IMAGES}
+
+
+@pytest.fixture(scope="module")
+def server(images: dict[str, str]) -> Iterator[MlflowServer]:
+    """MLflow on PostgreSQL, with its address and password in this process's environment."""
+    with tracking(images["base"]) as running, pytest.MonkeyPatch.context() as patched:
+        for name, value in running.environment().items():
+            patched.setenv(name, value)
+        yield running
 
 
 @pytest.fixture(scope="session")

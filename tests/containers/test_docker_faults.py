@@ -3,14 +3,14 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from docker_runs import Desk, left
 from interruptions import write_votes
-from tracking_server import MlflowServer, tracking
+from tracking_server import MlflowServer
 
 from pipelines import graphs
 from pipelines.cli import main
@@ -22,14 +22,6 @@ OUTAGE = 20.0
 """Seconds."""
 PATIENCE = 240.0
 """Seconds until a run is taken for stuck."""
-
-
-@pytest.fixture(scope="module")
-def server(images: dict[str, str]) -> Iterator[MlflowServer]:
-    with tracking(images["base"]) as running, pytest.MonkeyPatch.context() as patched:
-        for name, value in running.environment().items():
-            patched.setenv(name, value)
-        yield running
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import yaml
 from docker_runs import Desk, left, watched
 from interruptions import write_votes
 from mlflow.entities import Run
-from tracking_server import MlflowServer, tracking
+from tracking_server import MlflowServer
 
 from components import environment
 from pipelines import graphs
@@ -40,14 +39,6 @@ class Done:
     desk: Desk
     output: str
     containers: list[dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def server(images: dict[str, str]) -> Iterator[MlflowServer]:
-    with tracking(images["base"]) as running, pytest.MonkeyPatch.context() as patched:
-        for name, value in running.environment().items():
-            patched.setenv(name, value)
-        yield running
 
 
 @pytest.fixture(scope="module")

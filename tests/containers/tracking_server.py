@@ -54,7 +54,7 @@ class Postgres:
         other = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
         command = [*other, str(POSTGRES / program), *map(str, arguments)]
         # pg_ctl leaves the server its own output: a pipe would be held open.
-        with (self.folder.parent / f"{self.folder.name}.log").open("a") as log:
+        with (self.folder / "log").open("a") as log:
             subprocess.run(command, check=True, stdout=log, stderr=log, cwd="/", timeout=120)
 
 

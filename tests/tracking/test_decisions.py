@@ -161,16 +161,7 @@ def test_what_was_declined_is_promoted_by_force_only_and_both_stay_on_record(reg
 def test_a_decision_against_a_version_that_is_cut_short_leaves_it_waiting_or_declined(register, monkeypatch):
     version = register(manual=True)
     for calls in range(12):
-        with monkeypatch.context() as patched:
-            left = [calls]
-            for name in (*WRITES, "delete_registered_model_alias", "delete_registered_model_tag"):
-                patched.setattr(MlflowClient, name, cut_after(getattr(MlflowClient, name), left))
-            try:
-                decline(NAME, version, Wish("ann", reason="rude"), SOON)
-            except KeyboardInterrupt:
-                done = False
-            else:
-                done = True
+        done = ends_within(calls, monkeypatch, lambda: decline(NAME, version, Wish("ann", reason="rude"), SOON))
         forget_the_lease()
         info = info_of(version)
         assert info.approval in ("waiting", "declined")
@@ -292,16 +283,7 @@ WRITES = ("set_model_version_tag", "set_registered_model_tag", "set_registered_m
 def test_a_rollback_cut_short_anywhere_is_undone_or_finished(champions, monkeypatch):
     """Before the alias moves nothing has happened; after it the next run puts previous-champion right."""
     for calls in range(12):
-        with monkeypatch.context() as patched:
-            left = [calls]
-            for name in (*WRITES, "delete_registered_model_alias", "delete_registered_model_tag"):
-                patched.setattr(MlflowClient, name, cut_after(getattr(MlflowClient, name), left))
-            try:
-                roll_back(NAME, ANN, SOON)
-            except KeyboardInterrupt:
-                done = False
-            else:
-                done = True
+        done = ends_within(calls, monkeypatch, lambda: roll_back(NAME, ANN, SOON))
         forget_the_lease()
         finish_promotion(NAME, "next run", SOON)
         assert aliases() in (
@@ -314,6 +296,19 @@ def test_a_rollback_cut_short_anywhere_is_undone_or_finished(champions, monkeypa
             promote_by_hand(NAME, "3", ANN, SOON)
     else:
         pytest.fail("never done")
+
+
+def ends_within(calls, monkeypatch, act):
+    """Do something in a process that is killed after so many writes; return whether it came to its end."""
+    left = [calls]
+    with monkeypatch.context() as patched:
+        for name in (*WRITES, "delete_registered_model_alias", "delete_registered_model_tag"):
+            patched.setattr(MlflowClient, name, cut_after(getattr(MlflowClient, name), left))
+        try:
+            act()
+        except KeyboardInterrupt:
+            return False
+    return True
 
 
 def cut_after(write, left):
