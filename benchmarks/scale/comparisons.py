@@ -12,7 +12,8 @@ from benchmarks.child import in_its_own_process
 from benchmarks.memory import peak_bytes
 from benchmarks.scale.words import text
 from benchmarks.table import Row
-from repo.policy.batches import collate, epoch_batches, tokenize_annotations
+from repo.policy.batches import epoch_batches, tokenize_annotations
+from repo.policy.packing import pack
 from repo.policy.tiny import make_tokenizer
 from repo.settings import Settings
 
@@ -61,7 +62,7 @@ def tokenize_and_batch(rows: int) -> dict[str, float]:
     tokenized, middle = peak_bytes(), time.perf_counter()
     tokens = 0
     for batch in epoch_batches(len(data.encoded), settings.train.batch_size, settings.train.seed, epoch=0):
-        tokens += int(collate(data.encoded[batch], pad=2).attention_mask.sum())
+        tokens += pack(data.encoded[batch]).input_ids.numel()
     return {
         "comparisons": len(data.encoded),
         "tokens": tokens,

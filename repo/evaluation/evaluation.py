@@ -102,8 +102,9 @@ def margins_of(
     import torch
 
     from repo.policy.loading import frozen_dtype, load_policy
-    from repo.policy.logprobs import ResponseLogps, pair_logps, score_comparisons
+    from repo.policy.logprobs import ResponseLogps, pair_logps
     from repo.policy.objective import both_orientations
+    from repo.policy.scoring import make_scorer, tokens_per_pass
     from repo.policy.tokenization import EncodedComparisons, encode_comparisons
 
     dtype = frozen_dtype(settings.policy)
@@ -116,9 +117,9 @@ def margins_of(
             policy = load_policy(path, revision, dtype)
             lengths = settings.policy.max_length, settings.policy.max_prompt_length
             encoded = encode_comparisons(comparisons, policy.tokenizer, *lengths)
-            model = policy.model.to(device)
+            policy.model.to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
-                logps = score_comparisons(model, encoded, policy.pad, settings.evaluation.batch_size, device)
+                logps = make_scorer(policy, encoded, device, tokens_per_pass(settings.policy)).score_all(encoded)
             scored[key] = logps, encoded
         return scored[key]
 

@@ -1,14 +1,15 @@
 """Log-probabilities of responses under a policy."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from repo.policy.batches import TokenBatch, collate
+from repo.policy.batches import TokenBatch
+from repo.policy.head import Head
 from repo.policy.losses import PairLogps
+from repo.policy.packing import PackedBatch
 from repo.policy.tokenization import EncodedComparisons
 
 if TYPE_CHECKING:
@@ -50,18 +51,22 @@ def comparison_logps(model: "Module", batch: TokenBatch) -> ResponseLogps:
     return ResponseLogps(a, b)
 
 
-@torch.no_grad()
-def score_comparisons(
-    model: "Module", encoded: EncodedComparisons, pad: int, batch_size: int, device: torch.device
-) -> ResponseLogps:
-    """Return the log-probabilities of all comparisons without gradients, on the CPU, in their given order."""
-    # Similar lengths together: padding is computed but never read.
-    order = np.argsort(encoded.lengths[:, :2].sum(axis=1), kind="stable")  # [C]
-    a, b = torch.zeros(len(encoded)), torch.zeros(len(encoded))  # [C] each
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        logps = comparison_logps(model, collate(encoded[chosen], pad).to(device))
-        a[chosen], b[chosen] = logps.a.cpu(), logps.b.cpu()
+def packed_logps(model: "Module", batch: PackedBatch) -> ResponseLogps:
+    """Return the summed log-probabilities of a packed batch's comparisons; call it within `packed_attention`.
+
+    Raises:
+        CannotPackError: the model has no plain output layer, or attends in a way of its own.
+    """
+    below_adapters: Any = getattr(model, "get_base_model", lambda: model)
+    causal_lm = below_adapters()
+    head = Head.of(causal_lm)
+    hidden = causal_lm.get_decoder()(
+        input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False, branches=batch.branches
+    ).last_hidden_state[0]  # [N, D]
+    token_logps = head.token_logps(hidden[batch.predictors], batch.targets)  # [R]
+    # Thousands of terms: added up in float32 their rounding would be larger than that of everything before.
+    zeros = token_logps.new_zeros(2 * batch.comparisons, dtype=torch.float64)  # [2c]
+    a, b = zeros.index_add(0, batch.response, token_logps.double()).float().chunk(2)  # [c] each
     return ResponseLogps(a, b)
 
 

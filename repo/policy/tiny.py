@@ -70,16 +70,18 @@ def warm_start(
     model: "LlamaForCausalLM", encoded: EncodedComparisons, settings: TinySettings, seed: int, batch_size: int = 16
 ) -> None:
     """Teach the model the language of the responses, better and worse alike, in a few supervised steps."""
-    from repo.policy.batches import collate
-    from repo.policy.logprobs import response_logps
+    from repo.policy.logprobs import packed_logps
+    from repo.policy.packing import pack, packed_attention
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.warm_start_learning_rate)
     order = np.random.default_rng(seed)
     for _ in range(settings.warm_start_steps):
         chosen = order.choice(len(encoded), size=min(batch_size, len(encoded)), replace=False)  # [c]
-        batch = collate(encoded[chosen], pad=2).to(model.device)
-        loss = -response_logps(model, batch).sum() / batch.response_length.sum()
-        loss.backward()
+        batch = pack(encoded[chosen]).to(model.device)
+        with packed_attention(model):
+            logps = packed_logps(model, batch)
+            loss = -(logps.a + logps.b).sum() / len(batch.targets)
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()

@@ -4,19 +4,19 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
 from repo.errors import UserError
-from repo.policy.batches import Integers, PreferenceData, collate, epoch_batches
+from repo.policy.batches import Integers, PreferenceData, epoch_batches
 from repo.policy.checkpoints import Checkpoint, CheckpointFolder
 from repo.policy.loading import Policy
-from repo.policy.logprobs import ResponseLogps, comparison_logps, pair_logps
+from repo.policy.logprobs import ResponseLogps, pair_logps
 from repo.policy.losses import PairLogps, PreferenceLoss
 from repo.policy.objective import MStep, annotation_losses, both_orientations
+from repo.policy.scoring import Scorer
 from repo.reliability.online.estimators import BatchVotes, Estimator
 from repo.settings import TrainSettings
 
@@ -28,7 +28,7 @@ class Trainer:
     """Trains a policy in place and re-estimates the annotators' reliabilities as it goes.
 
     Attributes:
-        policy: the policy; its weights change.
+        scorer: scores comparisons under the policy, whose weights change.
         reference: log-probabilities of all comparisons under the reference, or None when the loss needs none.
         data: tokenized comparisons with their annotations.
         loss: any preference loss.
@@ -42,7 +42,7 @@ class Trainer:
         on_note: receives what a person should know.
     """
 
-    policy: Policy
+    scorer: Scorer
     reference: ResponseLogps | None
     data: PreferenceData
     loss: PreferenceLoss
@@ -63,6 +63,7 @@ class Trainer:
             (p for p in self.policy.model.parameters() if p.requires_grad),
             lr=self.learning_rate,
             weight_decay=self.settings.weight_decay,
+            fused=device.type in ("cpu", "cuda"),
         )
         self.model, self.optimizer = self.accelerator.prepare(self.policy.model, optimizer)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate_at)
@@ -76,6 +77,11 @@ class Trainer:
         self.first_margins = torch.zeros(len(self.data.encoded), device=device)  # [C]
         self.last_margins = torch.zeros(len(self.data.encoded), device=device)  # [C]
         self._recent: list[dict[str, Tensor]] = []
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that is trained."""
+        return self.scorer.policy
 
     @property
     def steps_per_epoch(self) -> int:
@@ -94,7 +100,10 @@ class Trainer:
             UserError: the loss, a gradient or a reliability stopped being finite.
         """
         done = self._restore()
-        with tqdm(total=self.total_steps, initial=done, desc="training", unit="step", disable=None) as progress:
+        with (
+            self.scorer.attention(),
+            tqdm(total=self.total_steps, initial=done, desc="training", unit="step", disable=None) as progress,
+        ):
             for epoch in range(done // self.steps_per_epoch, self.settings.epochs):
                 self._first_epoch = epoch == 0
                 batches = epoch_batches(len(self.data.encoded), self.settings.batch_size, self.settings.seed, epoch)
@@ -106,12 +115,10 @@ class Trainer:
                     self._after_step(number)
 
     def _step(self, comparisons: Integers) -> None:
-        """Take one optimiser step on a batch, computed in parts, and one step of η on its posteriors."""
+        """Take one optimiser step on a batch, pass by pass, and one step of η on its posteriors."""
         total_weight = self.weight[torch.from_numpy(self.data.annotations_of(comparisons)[0])].sum()
-        parts = [
-            self._forward_backward(part, total_weight)
-            for part in np.array_split(comparisons, min(self.settings.gradient_accumulation, len(comparisons)))
-        ]
+        passes = self.scorer.passes(self.data.encoded[comparisons])
+        parts = [self._forward_backward(comparisons[chosen], total_weight) for chosen in passes]
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_gradient_norm)
         rate = torch.tensor(self.schedule.get_last_lr()[0])
         self.optimizer.step()
@@ -122,7 +129,7 @@ class Trainer:
         self._recent.append({**step, "grad_norm": torch.as_tensor(norm), "learning_rate": rate})
 
     def _forward_backward(self, comparisons: Integers, total_weight: Tensor) -> dict[str, Tensor]:
-        """Add this part's gradient and show the estimator its posteriors; return its share of the batch's metrics."""
+        """Add this pass's gradient and show the estimator its posteriors; return its share of the batch's metrics."""
         pair = self._pair(comparisons)
         orientations = both_orientations(self.loss, pair)
         votes = self._votes(comparisons, orientations.margin.detach())
@@ -154,11 +161,10 @@ class Trainer:
         )
 
     def _pair(self, comparisons: Integers) -> PairLogps:
-        """Run the policy on a batch's comparisons."""
+        """Run the policy on a pass's comparisons."""
         encoded = self.data.encoded[comparisons]
-        batch = collate(encoded, self.policy.pad).to(self.accelerator.device)
         with self.accelerator.autocast():
-            logps = comparison_logps(self.model, batch)
+            logps = self.scorer(encoded)
         rows = torch.from_numpy(comparisons)  # [c]
         reference = self.reference and ResponseLogps(self.reference.a[rows], self.reference.b[rows])
         return pair_logps(logps, reference, encoded)

@@ -26,7 +26,7 @@ from repo.policy.loading import (
     merge_lora,
     mixed_precision,
 )
-from repo.policy.logprobs import ResponseLogps, score_comparisons
+from repo.policy.logprobs import ResponseLogps
 from repo.policy.losses import PreferenceLoss, loss_record, make_loss
 from repo.policy.reliabilities import (
     Past,
@@ -35,6 +35,7 @@ from repo.policy.reliabilities import (
     gold_comparisons,
     make_estimator,
 )
+from repo.policy.scoring import make_scorer, tokens_per_pass
 from repo.policy.trainer import Metrics, Trainer
 from repo.reliability.drift import DRIFT_FILE
 from repo.reliability.online.estimators import Estimator
@@ -124,8 +125,13 @@ def train(
     identity = _identity(policy, data, gold, estimator, loss, settings)
     if reference is not None and earlier:
         identity["reference"] = tensors_digest([reference.a, reference.b])
+    policy = add_lora(policy, settings.policy, settings.train.seed)
+    with accelerator.autocast():
+        scorer = make_scorer(policy, data.encoded, accelerator.device, tokens_per_pass(settings.policy))
+    if scorer.unpacked:
+        on_note(f"prompts are computed once a response, and padded: {scorer.unpacked}")
     trainer = Trainer(
-        policy=add_lora(policy, settings.policy, settings.train.seed),
+        scorer=scorer,
         reference=reference,
         data=data,
         loss=loss,
@@ -172,6 +178,7 @@ def _identity(
             **{f"train.{name}": value for name, value in settings.train if name not in _NOT_THE_RUN_S},
             "train.learning_rate": learning_rate(settings),
             "policy.precision": settings.policy.precision,
+            "policy.tokens_per_pass": tokens_per_pass(settings.policy),
             "policy.lora": settings.policy.lora and settings.policy.lora.model_dump(),
             "reliability.estimator": settings.reliability.estimator,
             "reliability.step_size": settings.reliability.step_size,
@@ -238,9 +245,8 @@ def _reference(
         policy = load_policy(earlier.base, earlier.revision, frozen_dtype(settings.policy))
         policy.model.to(accelerator.device)
     with accelerator.autocast():
-        return score_comparisons(
-            policy.model, data.encoded, policy.pad, settings.evaluation.batch_size, accelerator.device
-        )
+        scorer = make_scorer(policy, data.encoded, accelerator.device, tokens_per_pass(settings.policy))
+        return scorer.score_all(data.encoded)
 
 
 def _save(
@@ -290,6 +296,12 @@ def _summary(trainer: Trainer, settings: Settings, past: Past | None, seconds: f
         "seconds": round(seconds, 2),
         "device": str(trainer.accelerator.device),
         "precision": trainer.accelerator.mixed_precision,
+        "packing": {
+            "used": not trainer.scorer.unpacked,
+            "unpacked_because": trainer.scorer.unpacked,
+            "largest_difference": trainer.scorer.difference,
+            "tokens_per_pass": trainer.scorer.tokens,
+        },
         "parameters": sum(p.numel() for p in trainer.policy.model.parameters()),
         "comparisons": len(trainer.data.encoded),
         "annotations": annotations - retained,

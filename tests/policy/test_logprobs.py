@@ -8,7 +8,8 @@ import torch
 
 from repo.policy.batches import collate, tokenize_annotations
 from repo.policy.loading import Policy
-from repo.policy.logprobs import comparison_logps, pair_logps, score_comparisons
+from repo.policy.logprobs import comparison_logps, pair_logps
+from repo.policy.scoring import Scorer
 
 
 def plain_logp(policy: Policy, prompt: list[int], response: list[int]) -> float:
@@ -31,17 +32,19 @@ def test_batched_log_probabilities_equal_the_plain_forward(
         assert got.b[i].item() == pytest.approx(plain_logp(policy, e.prompt.tolist(), e.response_b.tolist()), abs=1e-3)
 
 
-def test_scoring_keeps_the_order_whatever_the_batch_size(tiny_policy: Policy, annotations: pd.DataFrame) -> None:
+@pytest.mark.parametrize("unpacked", ["", "as asked"])
+def test_scoring_keeps_the_order_however_many_tokens_a_pass(
+    unpacked: str, tiny_policy: Policy, annotations: pd.DataFrame
+) -> None:
     encoded = tokenize_annotations(annotations, tiny_policy.tokenizer, 128, 48).encoded
-    cpu = torch.device("cpu")
-    one, many = (score_comparisons(tiny_policy.model, encoded, tiny_policy.pad, size, cpu) for size in (1, 16))
+    one, many = (Scorer(tiny_policy, torch.device("cpu"), tokens, unpacked).score_all(encoded) for tokens in (1, 1000))
     torch.testing.assert_close(one.a, many.a, atol=1e-3, rtol=1e-5)
     torch.testing.assert_close(one.b, many.b, atol=1e-3, rtol=1e-5)
 
 
 def test_a_pair_without_reference_has_zeros_and_its_lengths(tiny_policy: Policy, annotations: pd.DataFrame) -> None:
     encoded = tokenize_annotations(annotations, tiny_policy.tokenizer, 128, 48).encoded[:2]
-    logps = score_comparisons(tiny_policy.model, encoded, tiny_policy.pad, 2, torch.device("cpu"))
+    logps = Scorer(tiny_policy, torch.device("cpu"), 1000).score_all(encoded)
     pair = pair_logps(logps, None, encoded)
     assert pair.reference_first.tolist() == [0.0, 0.0]
     assert pair.second_length.tolist() == [float(len(e.response_b)) for e in encoded]

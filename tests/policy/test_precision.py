@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from repo.evaluation.evaluation import PolicySource, margins_of
 from repo.policy.batches import tokenize_annotations
 from repo.policy.loading import Policy, add_lora, frozen_dtype, load_policy, mixed_precision
-from repo.policy.logprobs import pair_logps, score_comparisons
+from repo.policy.logprobs import pair_logps
 from repo.policy.losses import SimPO
 from repo.policy.objective import both_orientations
+from repo.policy.scoring import Scorer, make_scorer, tokens_per_pass
 from repo.policy.training import train
 from repo.settings import LoraSettings, PolicySettings, Settings, build_settings
 
@@ -39,7 +40,7 @@ def test_narrow_weights_score_to_the_bit_what_autocast_makes_of_wide_ones(
     wide, narrow = (load_policy(saved, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
     encoded = tokenize_annotations(annotations, wide.tokenizer, 128, 48).encoded
     with torch.autocast("cpu", torch.bfloat16):
-        one, other = (score_comparisons(p.model, encoded, p.pad, 16, CPU) for p in (wide, narrow))
+        one, other = (Scorer(p, CPU, 1000).score_all(encoded) for p in (wide, narrow))
     assert torch.equal(one.a, other.a)
     assert torch.equal(one.b, other.b)
     types = {name: p.dtype for name, p in narrow.model.named_parameters()}
@@ -56,7 +57,7 @@ def test_evaluation_scores_as_training_scores_its_reference(
     policy = load_policy(saved)
     encoded = tokenize_annotations(annotations, policy.tokenizer, 128, 48).encoded
     with torch.autocast("cpu", torch.bfloat16):
-        logps = score_comparisons(policy.model, encoded, policy.pad, settings.evaluation.batch_size, CPU)
+        logps = make_scorer(policy, encoded, CPU, tokens_per_pass(settings.policy)).score_all(encoded)
     expected = both_orientations(loss, pair_logps(logps, None, encoded)).margin
     comparisons = annotations.drop_duplicates("comparison_id").reset_index(drop=True)
     found = margins_of(comparisons, {"candidate": PolicySource(saved, saved, loss)}, settings)["candidate"]

@@ -78,10 +78,10 @@ def test_the_same_run_twice_gives_the_same_numbers(
         assert torch.equal(tensor, weights(again)[name]), name
 
 
-def test_gradient_accumulation_changes_nothing_but_memory(
+def test_passes_of_few_tokens_change_nothing_but_memory(
     trained: TrainingResult, annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
 ) -> None:
-    split = train(annotations, changed(small_settings, train={"gradient_accumulation": 3}), tmp_path)
+    split = train(annotations, changed(small_settings, policy={"tokens_per_pass": 100}), tmp_path)
     for ours, theirs in zip(split.history, trained.history, strict=True):
         # While policy and reference are still the same, a margin is rounding noise, and so is its sign.
         same = [name for name in theirs if name != "rewards/accuracies"]

@@ -1,0 +1,243 @@
+"""Packed batches: each comparison once as prompt ‖ response a ‖ response b, one after another, and nothing padded.
+
+Everything that works token by token (embeddings, norms, projections, the feed-forward part) then computes each prompt
+once and no padding. Attention alone must know who sees whom: it lays the packed tokens out as the 2c conversations
+that they are, padded at the right, where plain causal attention needs no mask (see `branch_attention`). The idea of a
+shared prompt is prefix sharing (Wang & Hegde 2024, arXiv 2410.20305).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from repo.policy.tokenization import EncodedComparisons
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Integers = npt.NDArray[np.int64]
+
+ATTENTION = "repo_branches"
+"""Name under which `branch_attention` is registered with transformers."""
+
+
+class CannotPackError(Exception):
+    """A model attends in a way that packed batches do not know."""
+
+
+@dataclass(frozen=True)
+class _OnDevice:
+    """Tensors that move together."""
+
+    def to(self, device: torch.device) -> Any:
+        """Move every tensor to a device."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return type(self)(**{name: v.to(device) if hasattr(v, "to") else v for name, v in values.items()})
+
+
+@dataclass(frozen=True)
+class Branches(_OnDevice):
+    """How N packed tokens lie as B = 2c conversations of at most T tokens: all with response a, then all with b.
+
+    Attributes:
+        sources: packed place of each token of the padded conversations (0 for padding), shape [B · T].
+        places: padded place of each packed token, a prompt's in the conversation with a, shape [N].
+        prompt: packed places of all prompts' tokens, shape [P].
+        prompt_again: padded places of the same tokens in the conversations with b, shape [P].
+        size: B.
+    """
+
+    sources: Tensor
+    places: Tensor
+    prompt: Tensor
+    prompt_again: Tensor
+    size: int
+
+
+@dataclass(frozen=True)
+class PackedBatch(_OnDevice):
+    """c comparisons as N packed tokens with R response tokens among them.
+
+    Attributes:
+        input_ids, position_ids: shape [1, N]; the positions of either response go on from its prompt's.
+        branches: who attends to whom.
+        predictors: packed place of the token that predicts each response token, shape [R].
+        targets: the response tokens, shape [R].
+        response: whose they are, 0 … c − 1 for the responses a, c … 2c − 1 for the responses b, shape [R].
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    branches: Branches
+    predictors: Tensor
+    targets: Tensor
+    response: Tensor
+
+    @property
+    def comparisons(self) -> int:
+        """c."""
+        return self.branches.size // 2
+
+
+def pack(encoded: EncodedComparisons) -> PackedBatch:
+    """Pack comparisons one after another."""
+    lengths = encoded.lengths.astype(np.int64)  # [c, 3]
+    sizes = lengths.sum(axis=1)  # [c]
+    starts = np.cumsum(sizes) - sizes  # [c]; of each comparison among the packed tokens
+    prompts, first, second = lengths.T  # [c] each
+    width = int((prompts + np.maximum(first, second)).max())  # T
+    within = _ranges(sizes)  # [N]; place within the comparison
+    comparison = np.repeat(np.arange(len(encoded)), sizes)  # [N]
+    after_prompt = within - prompts[comparison]  # [N]; negative for prompts
+    in_second = after_prompt >= first[comparison]  # [N]
+    positions = np.where(in_second, within - first[comparison], within)  # [N]
+    conversation = comparison + np.where(in_second, len(encoded), 0)  # [N]
+    places = conversation * width + positions  # [N]
+    prompt = np.flatnonzero(after_prompt < 0)  # [P]
+    prompt_again = places[prompt] + len(encoded) * width  # [P]
+    sources = np.zeros(2 * len(encoded) * width, np.int64)  # [B · T]
+    sources[places] = np.arange(len(places))
+    sources[prompt_again] = prompt
+    responses = np.flatnonzero(after_prompt >= 0)  # [R]
+    before = responses - 1  # [R]
+    opening = positions[responses] == prompts[comparison[responses]]  # [R]; predicted from the prompt's last token
+    before[opening] = (starts + prompts - 1)[comparison[responses[opening]]]
+    tokens = encoded.tokens[np.repeat(encoded.starts, sizes) + within].astype(np.int64)  # [N]
+    branches = Branches(
+        sources=torch.from_numpy(sources),
+        places=torch.from_numpy(places),
+        prompt=torch.from_numpy(prompt),
+        prompt_again=torch.from_numpy(prompt_again),
+        size=2 * len(encoded),
+    )
+    return PackedBatch(
+        input_ids=torch.from_numpy(tokens)[None],
+        position_ids=torch.from_numpy(positions)[None],
+        branches=branches,
+        predictors=torch.from_numpy(before),
+        targets=torch.from_numpy(tokens[responses]),
+        response=torch.from_numpy(conversation[responses]),
+    )
+
+
+def _ranges(sizes: Integers) -> Integers:
+    """Return 0 … size − 1 for each size, one after another."""
+    starts: Integers = np.cumsum(sizes) - sizes
+    return np.arange(sizes.sum()) - np.repeat(starts, sizes)
+
+
+class _Spread(torch.autograd.Function):
+    """Packed tokens → padded conversations. A gather both ways: fast, and the same to the bit on every device."""
+
+    @staticmethod
+    def forward(ctx: Any, packed: Tensor, branches: Branches) -> Tensor:
+        """Return shape [B · T, …] of shape [N, …]."""
+        ctx.branches = branches
+        return packed[branches.sources]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """A prompt's tokens stand in two conversations, all others in one; padding is nobody's."""
+        branches: Branches = ctx.branches
+        packed = gradient[branches.places]  # [N, …]
+        packed[branches.prompt] += gradient[branches.prompt_again]
+        return packed, None
+
+
+class _Gather(torch.autograd.Function):
+    """Padded conversations → packed tokens; a prompt's are read off the conversation with a."""
+
+    @staticmethod
+    def forward(ctx: Any, padded: Tensor, branches: Branches) -> Tensor:
+        """Return shape [N, …] of shape [B · T, …]."""
+        ctx.branches, ctx.rows = branches, len(padded)
+        return padded[branches.places]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Nothing flows to padding, nor to the prompts beside b."""
+        padded = gradient.new_zeros(ctx.rows, *gradient.shape[1:])  # [B · T, …]
+        padded[ctx.branches.places] = gradient
+        return padded, None
+
+
+def branch_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    branches: Branches | None = None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """Attend within each conversation of a packed batch; transformers calls this in every layer.
+
+    Args:
+        module: the layer's attention.
+        query, key, value: shapes [1, H, N, D], [1, K, N, D] and [1, K, N, D'], H a multiple of K.
+        attention_mask: None.
+        branches: the batch's layout, as the model's forward was given it.
+        scaling: factor of the scores; None: 1/√D.
+        sliding_window: how many tokens back (itself included) a token sees; None: all.
+
+    Returns:
+        The attended values, shape [1, N, H, D'], and no weights.
+
+    Raises:
+        CannotPackError: the layer asks for something else: biases, caps, sinks.
+    """
+    asked = [name for name, given in others.items() if name in _UNKNOWN and given is not None]
+    if branches is None or attention_mask is not None or asked:
+        raise CannotPackError(f"its attention takes {', '.join(asked) or 'a mask of its own'}")
+    groups = query.shape[1] // key.shape[1]
+    q, k, v = (_conversations(x, branches) for x in (query, key, value))  # [B, H or K, T, D] each
+    if groups > 1:
+        k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
+    narrow = sliding_window is not None and sliding_window < q.shape[2]
+    mask = _window(q.shape[2], int(sliding_window or 0), q.device) if narrow else None
+    attended = scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None, scale=scaling)  # [B, H, T, D']
+    flat = attended.transpose(1, 2).flatten(0, 1)  # [B · T, H, D']
+    return _Gather.apply(flat, branches)[None], None
+
+
+_UNKNOWN = ("softcap", "s_aux", "position_bias", "head_mask")
+
+
+def _conversations(x: Tensor, branches: Branches) -> Tensor:
+    """Return shape [B, H, T, D] of shape [1, H, N, D]."""
+    spread: Tensor = _Spread.apply(x[0].transpose(0, 1), branches)  # [B · T, H, D]
+    return spread.view(branches.size, -1, *spread.shape[1:]).transpose(1, 2)
+
+
+def _window(width: int, size: int, device: torch.device) -> Tensor:
+    """Return which of `width` tokens (columns) each one sees (rows), bool, shape [T, T]."""
+    place = torch.arange(width, device=device)  # [T]
+    back: Tensor = place[:, None] - place  # [T, T]
+    return (back >= 0) & (back < size)
+
+
+@contextmanager
+def packed_attention(model: "PreTrainedModel") -> Iterator[None]:
+    """Let the model attend by `branch_attention`, forward and backward, until the block ends."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(ATTENTION, branch_attention)
+    configs = [model.config, *(part.config for part in model.modules() if hasattr(part, "config"))]
+    unique = {id(config): config for config in configs}.values()
+    before = [config._attn_implementation for config in unique]
+    try:
+        for config in unique:
+            config._attn_implementation = ATTENTION
+        yield
+    finally:
+        for config, name in zip(unique, before, strict=True):
+            config._attn_implementation = name
