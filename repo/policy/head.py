@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 CHUNK = 2**23
-"""Logits in memory at once."""
+"""Logits computed at once."""
+
+KEPT = 2**26
+"""Logits kept from the forward for the backward pass, a quarter of a gigabyte; the others are computed anew."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,14 @@ class Head:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         with torch.autocast(device, enabled=False):
-            logps: Tensor = _TokenLogps.apply(hidden.to(dtype), self.weight, self.bias, targets, self.scale, self.cap)
+            logps: Tensor = _TokenLogps.apply(
+                hidden.to(dtype), self.weight, self.bias, targets, self.scale, self.cap, torch.is_grad_enabled()
+            )
         return logps
 
 
 class _TokenLogps(torch.autograd.Function):
-    """Chunk by chunk; the backward pass computes each chunk's logits anew, unless one chunk was all."""
+    """Chunk by chunk; the backward pass has the first chunks' probabilities still, and computes the others anew."""
 
     @staticmethod
     def forward(
@@ -79,24 +84,25 @@ class _TokenLogps(torch.autograd.Function):
         targets: Tensor,
         scale: float,
         cap: float | None,
+        keep: bool,
     ) -> Tensor:
         rows = max(1, CHUNK // len(weight))
         narrow = weight.to(hidden.dtype)  # [V, D]
-        logps = []
-        whole = None
-        for h, chosen in zip(hidden.split(rows), targets.split(rows), strict=True):
-            logits = _logits(h, narrow, bias, scale, cap)  # [rows, V]
+        logps, kept = [], []
+        for start in range(0, len(hidden), rows):
+            part = slice(start, start + rows)
+            logits = _logits(hidden[part], narrow, bias, scale, cap)  # [rows, V]
             normalised = torch.log_softmax(logits, dim=-1)  # [rows, V]
-            logps.append(normalised.gather(-1, chosen[:, None])[:, 0])  # [rows]
-            if len(hidden) <= rows and cap is None:
-                whole = normalised
-        ctx.save_for_backward(hidden, weight, bias, targets, whole)
-        ctx.rows, ctx.scale, ctx.cap = rows, scale, cap
+            logps.append(normalised.gather(-1, targets[part, None])[:, 0])  # [rows]
+            if keep and cap is None and (start + len(logits)) * len(weight) <= KEPT:
+                kept.append(normalised)
+        ctx.save_for_backward(hidden, weight, bias, targets)
+        ctx.rows, ctx.scale, ctx.cap, ctx.kept = rows, scale, cap, kept
         return torch.cat(logps) if logps else hidden.new_zeros(0, dtype=torch.float32)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, targets, whole = ctx.saved_tensors
+        hidden, weight, bias, targets = ctx.saved_tensors
         to_hidden, to_weight, to_bias = ctx.needs_input_grad[:3]
         narrow = weight.to(hidden.dtype)  # [V, D]
         d_hidden = torch.empty_like(hidden) if to_hidden else None  # [R, D]
@@ -104,15 +110,20 @@ class _TokenLogps(torch.autograd.Function):
         d_bias = torch.zeros_like(bias) if to_bias else None  # [V]
         for start in range(0, len(hidden), ctx.rows):
             part = slice(start, start + ctx.rows)
-            logits = whole if whole is not None else _logits(hidden[part], narrow, bias, ctx.scale, ctx.cap)
-            d_logits = _d_logits(logits, targets[part], gradient[part], ctx.scale, ctx.cap).to(hidden.dtype)
+            if ctx.kept:
+                logits, probabilities = None, ctx.kept.pop(0).exp_()  # [rows, V]
+            else:
+                logits = _logits(hidden[part], narrow, bias, ctx.scale, ctx.cap)  # [rows, V]
+                probabilities = torch.softmax(logits, dim=-1)  # [rows, V]
+            d_logits = _d_logits(probabilities, logits, targets[part], gradient[part], ctx.scale, ctx.cap)
+            d_logits = d_logits.to(hidden.dtype)
             if d_hidden is not None:
                 torch.mm(d_logits, narrow, out=d_hidden[part])
             if d_weight is not None:
                 _add_product(d_weight, d_logits.T, hidden[part])
             if d_bias is not None:
                 d_bias += d_logits.sum(dim=0)
-        return d_hidden, d_weight, d_bias, None, None, None
+        return d_hidden, d_weight, d_bias, None, None, None, None
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: float, cap: float | None) -> Tensor:
@@ -133,10 +144,19 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
         total += left @ right
 
 
-def _d_logits(logits: Tensor, targets: Tensor, gradient: Tensor, scale: float, cap: float | None) -> Tensor:
-    """Return the gradient at W h + b of Σ gradient · log softmax(logits)[target], shape [rows, V]."""
-    d_logits = torch.softmax(logits, dim=-1).mul_(-gradient[:, None])  # [rows, V]
+def _d_logits(
+    probabilities: Tensor, logits: Tensor | None, targets: Tensor, gradient: Tensor, scale: float, cap: float | None
+) -> Tensor:
+    """Return the gradient at W h + b of Σ gradient · log softmax(logits)[target], in the place of the probabilities.
+
+    Args:
+        probabilities: softmax of the logits, shape [rows, V].
+        logits: shape [rows, V]; needed where they are capped.
+        targets, gradient: shape [rows].
+        scale, cap: see Head.
+    """
+    d_logits = probabilities.mul_(-gradient[:, None])  # [rows, V]
     d_logits.scatter_add_(-1, targets[:, None], gradient[:, None])
-    if cap is not None:
+    if cap is not None and logits is not None:
         d_logits *= 1 - (logits / cap) ** 2
     return d_logits if scale == 1 else d_logits.mul_(scale)

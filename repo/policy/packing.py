@@ -27,6 +27,9 @@ Integers = npt.NDArray[np.int64]
 ATTENTION = "repo_branches"
 """Name under which `branch_attention` is registered with transformers."""
 
+SIMILAR = 0.85
+"""Conversations of at least this share of the longest one's length attend in one block with it."""
+
 
 class CannotPackError(Exception):
     """A model attends in a way that packed batches do not know."""
@@ -44,21 +47,21 @@ class _OnDevice:
 
 @dataclass(frozen=True)
 class Branches(_OnDevice):
-    """How N packed tokens lie as B = 2c conversations of at most T tokens: all with response a, then all with b.
+    """How N packed tokens lie as 2c conversations: blocks of similar lengths, padded to the longest of their block.
 
     Attributes:
-        sources: packed place of each token of the padded conversations (0 for padding), shape [B · T].
-        places: padded place of each packed token, a prompt's in the conversation with a, shape [N].
+        sources: packed place of each of the S tokens of the blocks, one after another (0 for padding), shape [S].
+        places: place in `sources` of each packed token, a prompt's in the conversation with a, shape [N].
         prompt: packed places of all prompts' tokens, shape [P].
-        prompt_again: padded places of the same tokens in the conversations with b, shape [P].
-        size: B.
+        prompt_again: places in `sources` of the same tokens in the conversations with b, shape [P].
+        blocks: (conversations B, width T) of each block; ΣB · T = S.
     """
 
     sources: Tensor
     places: Tensor
     prompt: Tensor
     prompt_again: Tensor
-    size: int
+    blocks: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class PackedBatch(_OnDevice):
     @property
     def comparisons(self) -> int:
         """c."""
-        return self.branches.size // 2
+        return sum(conversations for conversations, _ in self.branches.blocks) // 2
 
 
 def pack(encoded: EncodedComparisons) -> PackedBatch:
@@ -92,17 +95,17 @@ def pack(encoded: EncodedComparisons) -> PackedBatch:
     sizes = lengths.sum(axis=1)  # [c]
     starts = np.cumsum(sizes) - sizes  # [c]; of each comparison among the packed tokens
     prompts, first, second = lengths.T  # [c] each
-    width = int((prompts + np.maximum(first, second)).max())  # T
     within = _ranges(sizes)  # [N]; place within the comparison
     comparison = np.repeat(np.arange(len(encoded)), sizes)  # [N]
     after_prompt = within - prompts[comparison]  # [N]; negative for prompts
     in_second = after_prompt >= first[comparison]  # [N]
     positions = np.where(in_second, within - first[comparison], within)  # [N]
     conversation = comparison + np.where(in_second, len(encoded), 0)  # [N]
-    places = conversation * width + positions  # [N]
+    blocks, rows = _blocks(np.concatenate([prompts + first, prompts + second]))
+    places = rows[conversation] + positions  # [N]
     prompt = np.flatnonzero(after_prompt < 0)  # [P]
-    prompt_again = places[prompt] + len(encoded) * width  # [P]
-    sources = np.zeros(2 * len(encoded) * width, np.int64)  # [B · T]
+    prompt_again = rows[comparison[prompt] + len(encoded)] + positions[prompt]  # [P]
+    sources = np.zeros(sum(size * width for size, width in blocks), np.int64)  # [S]
     sources[places] = np.arange(len(places))
     sources[prompt_again] = prompt
     responses = np.flatnonzero(after_prompt >= 0)  # [R]
@@ -115,7 +118,7 @@ def pack(encoded: EncodedComparisons) -> PackedBatch:
         places=torch.from_numpy(places),
         prompt=torch.from_numpy(prompt),
         prompt_again=torch.from_numpy(prompt_again),
-        size=2 * len(encoded),
+        blocks=blocks,
     )
     return PackedBatch(
         input_ids=torch.from_numpy(tokens)[None],
@@ -127,6 +130,22 @@ def pack(encoded: EncodedComparisons) -> PackedBatch:
     )
 
 
+def _blocks(lengths: Integers) -> tuple[tuple[tuple[int, int], ...], Integers]:
+    """Return blocks of conversations of similar lengths, and where each conversation begins, shape [2c]."""
+    order = np.argsort(-lengths, kind="stable")  # [2c]; the longest first
+    blocks: list[tuple[int, int]] = []
+    rows = np.zeros(len(lengths), np.int64)  # [2c]
+    start = 0
+    for place in order:
+        if not blocks or lengths[place] < SIMILAR * blocks[-1][1]:
+            blocks.append((0, int(lengths[place])))
+        size, width = blocks[-1]
+        blocks[-1] = size + 1, width
+        rows[place] = start
+        start += width
+    return tuple(blocks), rows
+
+
 def _ranges(sizes: Integers) -> Integers:
     """Return 0 … size − 1 for each size, one after another."""
     starts: Integers = np.cumsum(sizes) - sizes
@@ -134,11 +153,11 @@ def _ranges(sizes: Integers) -> Integers:
 
 
 class _Spread(torch.autograd.Function):
-    """Packed tokens → padded conversations. A gather both ways: fast, and the same to the bit on every device."""
+    """Packed tokens → blocks of conversations. A gather both ways: fast, and the same to the bit on every device."""
 
     @staticmethod
     def forward(ctx: Any, packed: Tensor, branches: Branches) -> Tensor:
-        """Return shape [B · T, …] of shape [N, …]."""
+        """Return shape [S, …] of shape [N, …]."""
         ctx.branches = branches
         return packed[branches.sources]
 
@@ -152,18 +171,18 @@ class _Spread(torch.autograd.Function):
 
 
 class _Gather(torch.autograd.Function):
-    """Padded conversations → packed tokens; a prompt's are read off the conversation with a."""
+    """Blocks of conversations → packed tokens; a prompt's are read off the conversation with a."""
 
     @staticmethod
     def forward(ctx: Any, padded: Tensor, branches: Branches) -> Tensor:
-        """Return shape [N, …] of shape [B · T, …]."""
-        ctx.branches, ctx.rows = branches, len(padded)
+        """Return shape [N, …] of shape [S, …]."""
+        ctx.branches = branches
         return padded[branches.places]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """Nothing flows to padding, nor to the prompts beside b."""
-        padded = gradient.new_zeros(ctx.rows, *gradient.shape[1:])  # [B · T, …]
+        padded = gradient.new_zeros(len(ctx.branches.sources), *gradient.shape[1:])  # [S, …]
         padded[ctx.branches.places] = gradient
         return padded, None
 
@@ -198,24 +217,42 @@ def branch_attention(
     asked = [name for name, given in others.items() if name in _UNKNOWN and given is not None]
     if branches is None or attention_mask is not None or asked:
         raise CannotPackError(f"its attention takes {', '.join(asked) or 'a mask of its own'}")
-    groups = query.shape[1] // key.shape[1]
-    q, k, v = (_conversations(x, branches) for x in (query, key, value))  # [B, H or K, T, D] each
-    if groups > 1:
-        k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
-    narrow = sliding_window is not None and sliding_window < q.shape[2]
-    mask = _window(q.shape[2], int(sliding_window or 0), q.device) if narrow else None
-    attended = scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None, scale=scaling)  # [B, H, T, D']
-    flat = attended.transpose(1, 2).flatten(0, 1)  # [B · T, H, D']
-    return _Gather.apply(flat, branches)[None], None
+    spread = [_Spread.apply(x[0].transpose(0, 1), branches) for x in (query, key, value)]  # [S, H or K, D] each
+    areas = [conversations * width for conversations, width in branches.blocks]
+    attended = [
+        _attend(q, k, v, block, scaling, sliding_window)
+        for q, k, v, block in zip(*(x.split(areas) for x in spread), branches.blocks, strict=True)
+    ]
+    return _Gather.apply(torch.cat(attended), branches)[None], None
 
 
 _UNKNOWN = ("softcap", "s_aux", "position_bias", "head_mask")
 
 
-def _conversations(x: Tensor, branches: Branches) -> Tensor:
-    """Return shape [B, H, T, D] of shape [1, H, N, D]."""
-    spread: Tensor = _Spread.apply(x[0].transpose(0, 1), branches)  # [B · T, H, D]
-    return spread.view(branches.size, -1, *spread.shape[1:]).transpose(1, 2)
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    block: tuple[int, int],
+    scaling: float | None,
+    sliding_window: int | None,
+) -> Tensor:
+    """Return causal attention within a block's conversations, shape [B · T, H, D'].
+
+    Args:
+        query, key, value: shapes [B · T, H, D], [B · T, K, D] and [B · T, K, D'].
+        block: B and T.
+        scaling, sliding_window: see `branch_attention`.
+    """
+    query, key, value = (x.view(*block, *x.shape[1:]).transpose(1, 2) for x in (query, key, value))  # [B, H or K, T, D]
+    groups, width = query.shape[1] // key.shape[1], query.shape[2]
+    if groups > 1:
+        key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
+    mask = None
+    if sliding_window is not None and sliding_window < width:
+        mask = _window(width, sliding_window, query.device)  # [T, T]
+    attended = scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None, scale=scaling)
+    return attended.transpose(1, 2).flatten(0, 1)
 
 
 def _window(width: int, size: int, device: torch.device) -> Tensor:

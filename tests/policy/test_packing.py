@@ -12,7 +12,7 @@ from repo.policy import head
 from repo.policy.head import Head
 from repo.policy.loading import Policy, add_lora
 from repo.policy.logprobs import packed_logps
-from repo.policy.packing import pack, packed_attention
+from repo.policy.packing import SIMILAR, pack, packed_attention
 from repo.policy.scoring import Scorer, make_scorer
 from repo.policy.tokenization import EncodedComparisons
 from repo.settings import LoraSettings, PolicySettings
@@ -47,16 +47,27 @@ def gradients(model: torch.nn.Module) -> Tensor:
 
 
 @given(several)
-def test_every_conversation_lies_whole_at_the_left_of_its_row(lengths: list[tuple[int, int, int]]) -> None:
+def test_every_conversation_lies_whole_in_a_row_of_a_block_of_similar_ones(lengths: list[tuple[int, int, int]]) -> None:
     encoded = comparisons(lengths)
     batch = pack(encoded)
-    rows = batch.input_ids[0][batch.branches.sources].reshape(batch.branches.size, -1)
-    positions = batch.position_ids[0][batch.branches.sources].reshape(batch.branches.size, -1)
-    whole = [[*e.prompt, *e.response_a] for e in encoded] + [[*e.prompt, *e.response_b] for e in encoded]
-    for row, place, expected in zip(rows.tolist(), positions.tolist(), whole, strict=True):
-        assert row[: len(expected)] == expected
-        assert place[: len(expected)] == list(range(len(expected)))
-    assert len(batch.input_ids[0]) == sum(map(sum, lengths))
+    branches, widths = batch.branches, {}
+    start = 0
+    for size, width in branches.blocks:
+        widths |= {start + row * width: width for row in range(size)}
+        start += size * width
+    assert start == len(branches.sources)
+    firsts = torch.tensor([0, *np.cumsum([sum(n) for n in lengths])[:-1].tolist()])
+    in_prompt = torch.tensor([0, *np.cumsum([n[0] for n in lengths])[:-1].tolist()])
+    for number, e in enumerate(encoded):
+        begins = int(branches.places[firsts[number]]), int(branches.prompt_again[in_prompt[number]])
+        for begin, response in zip(begins, (e.response_a, e.response_b), strict=True):
+            whole = [*e.prompt.tolist(), *response.tolist()]
+            row = branches.sources[begin : begin + len(whole)]
+            assert batch.input_ids[0][row].tolist() == whole
+            assert batch.position_ids[0][row].tolist() == list(range(len(whole)))
+            assert SIMILAR * widths.pop(begin) <= len(whole)
+    assert not widths
+    assert batch.input_ids.numel() == sum(map(sum, lengths))
 
 
 @given(several)
@@ -156,12 +167,13 @@ def a_head(cap: float | None, scale: float, biased: bool) -> Head:
     return Head(weight, bias, scale, cap)
 
 
-@pytest.mark.parametrize("chunk", [11, 33, 10_000])
+@pytest.mark.parametrize(("chunk", "kept"), [(11, 0), (33, 44), (33, 1000), (10_000, 10_000)])
 @pytest.mark.parametrize(("cap", "scale", "biased"), [(None, 1.0, False), (None, 0.3, True), (2.0, 1.5, True)])
 def test_the_head_is_log_softmax_and_its_gradient_whatever_the_chunk(
-    chunk: int, cap: float | None, scale: float, biased: bool, monkeypatch: pytest.MonkeyPatch
+    chunk: int, kept: int, cap: float | None, scale: float, biased: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(head, "CHUNK", chunk)
+    monkeypatch.setattr(head, "KEPT", kept)
     one = a_head(cap, scale, biased)
     random = torch.Generator().manual_seed(1)
     hidden = torch.randn(7, 5, generator=random, dtype=torch.float64, requires_grad=True)
