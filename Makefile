@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 FUZZ_SECONDS := 600
 TORCH := cpu
 
-.PHONY: help setup demo demo-retraining test test-runs test-seams test-stores test-containers images fuzz-reading lint bench-reliability bench-scale bench-reading bench-retraining yaml yaml-check lock clean
+.PHONY: help setup demo demo-retraining test test-runs test-seams test-stores test-containers images fuzz-reading lint bench-reliability bench-scale bench-reading bench-retraining bench-speed yaml yaml-check lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -66,7 +66,10 @@ bench-reading: $(READY)  ## Measure reading a million rows beside the datasets l
 bench-retraining: $(READY)  ## Measure passes over an inbox: the look, who has changed, warm against cold start (about three minutes)
 	$(BIN)/python -m benchmarks.retraining.run
 
-# An extra of pyproject beside the lock (bench: the peers; fuzz; stores) lives in an environment of its own that sees
+bench-speed: $(VENV)-speed/.ready  ## Measure the training engine's speed and memory beside TRL (under 25 minutes; needs 16 GB)
+	$(VENV)-speed/bin/python -m benchmarks.speed.run
+
+# An extra of pyproject beside the lock (bench, speed: the peers; fuzz; stores) lives in an environment of its own that sees
 # everything in $(VENV) and may shadow nothing of it: peers are measured with the locked numpy and pandas, and torch is
 # not installed twice.
 $(VENV)-%/.ready: $(READY)

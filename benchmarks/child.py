@@ -1,14 +1,26 @@
 """Measurements in a fresh interpreter: nobody's earlier memory counts."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 
-def in_its_own_process(module: str, *arguments: object) -> dict[str, Any]:
-    """Run a module of the benchmarks (scale.register) with these arguments and return the JSON of its last line."""
+def in_its_own_process(
+    module: str, *arguments: object, environment: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Run a module of the benchmarks (scale.register) with these arguments and return the JSON of its last line.
+
+    Args:
+        module: below `benchmarks`.
+        arguments: its command line.
+        environment: variables on top of this process's own.
+    """
     command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
-    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    variables = {**os.environ, **environment}
+    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=variables)
     values: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return values

@@ -1,0 +1,67 @@
+"""The base policy: a Llama of Qwen2's shape with random weights, and a tokenizer whose every word is one token.
+
+Not Qwen2 itself: transformers 5 reads every tokenizer beside a Qwen2 as that family's own, and splits the words.
+"""
+
+from pathlib import Path
+
+from benchmarks.memory import resident_bytes
+
+VOCABULARY, POSITIONS = 32_768, 2048
+"""With them 22 million parameters."""
+SPECIAL = ("<pad>", "<s>", "</s>")
+
+
+def make_base(folder: Path, vocabulary: int = VOCABULARY, positions: int = POSITIONS) -> Path:
+    """Save the base in Hugging Face format, the same weights every time, and return the folder."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=384,
+        intermediate_size=1024,
+        num_hidden_layers=6,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        max_position_embeddings=positions,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    _tokenizer(vocabulary).save_pretrained(folder)
+    return folder
+
+
+def word(number: int) -> str:
+    """Return the text of a token."""
+    return f"w{number}"
+
+
+def resident_with_base(base: Path) -> int:
+    """Load the base as anybody would, and return the memory that then is resident; the model is let go again.
+
+    Either side loads it once more in a way of its own: what counts is the memory beyond a process that holds the
+    libraries and the weights.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    sum(parameter.sum() for parameter in model.parameters())  # weights that lie in a mapped file are read now
+    return resident_bytes()
+
+
+def _tokenizer(vocabulary: int):  # type: ignore[no-untyped-def]
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = (*SPECIAL, *map(word, range(len(SPECIAL), vocabulary)))
+    tokenizer = Tokenizer(models.WordLevel({text: number for number, text in enumerate(words)}, unk_token=SPECIAL[0]))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    pad, begin, end = SPECIAL
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=pad, bos_token=begin, eos_token=end)
