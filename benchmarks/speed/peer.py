@@ -3,8 +3,8 @@
 float32 as ours; no gradient checkpointing; the reference's scores computed beforehand; AdamW fused; as many pairs a
 step. Rows lie sorted by length and are taken in that order, which is what grouping by length comes to at its best: no
 padding but for nearly equal neighbours. (TRL's own way, train_sampling_strategy="group_by_length", needs a column
-`length` and remove_unused_columns=False, and sorts so few rows only within quarters.) An annotation is a row of its own:
-TRL knows no annotators.
+`length` and remove_unused_columns=False, and sorts so few rows only within quarters.) An annotation is a row of its
+own: TRL knows no annotators.
 
 One step on other comparisons of the same kind is the warm-up; then every row of the world is trained on once. The clock
 runs from the end of the warm-up to the end of the last step, so neither tokenizing nor the reference's scores count.

@@ -14,12 +14,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.speed import beside
+from benchmarks.reliability.figures import save
+from benchmarks.speed import beside, dialogues, growth, overhead
 from benchmarks.table import Row, conclude, print_rows
 
 BENCHMARKS: list[tuple[str, Callable[[bool], list[Row]]]] = [
     *((name, beside.rows_of(name)) for name in beside.CONTESTS),
+    ("overhead", overhead.rows),
+    ("dialogues", dialogues.rows),
+    ("growth", growth.rows),
 ]
+FIGURES = {"growth": growth.draw}
 RESULTS = Path(__file__).resolve().parents[1] / "results/speed"
 
 
@@ -33,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         begin = time.perf_counter()
         results[name] = measure(options.quick)
         print_rows(name, results[name], time.perf_counter() - begin)
+        if name in FIGURES:
+            save(FIGURES[name](options.quick), options.output / f"{name}.svg")
     return conclude(results, options.output, {"quick": options.quick, "cores": len(os.sched_getaffinity(0))})
 
 
