@@ -41,9 +41,9 @@ class Contest:
 
 
 CONTESTS = {
-    "ultrafeedback": Contest(ULTRAFEEDBACK, 24, "comparisons", times=4, memory=0.5),
-    "prompt_heavy": Contest(PROMPT_HEAVY, 24, "comparisons", times=5),
-    "long": Contest(LONG, 12, "comparisons", times=3, memory=0.5),
+    "ultrafeedback": Contest(ULTRAFEEDBACK, 16, "comparisons", times=4, memory=0.5),
+    "prompt_heavy": Contest(PROMPT_HEAVY, 16, "comparisons", times=5),
+    "long": Contest(LONG, 8, "comparisons", times=3, memory=0.5),
     "four": Contest(FOUR, 8, "annotations", times=10),
 }
 

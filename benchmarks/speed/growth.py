@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LENGTH = 512
 """Tokens of prompt and response where something else is varied."""
+QUICK_LENGTH = 64
 FEWEST, TOKENS = 2, 2048
 """At least so many comparisons are trained on, and more while they are short."""
 
@@ -54,8 +55,10 @@ def rows(quick: bool) -> list[Row]:
 
 @lru_cache
 def points(quick: bool) -> list[Point]:
-    """Train on comparisons of one length, one a step; in the quick form only the least of each series."""
-    return [_measure(what, value) for what, values in VALUES.items() for value in (values[:1] if quick else values)]
+    """Train on comparisons of one length, one a step; in the quick form one short training."""
+    if quick:
+        return [_measure("length", QUICK_LENGTH)]
+    return [_measure(what, value) for what, values in VALUES.items() for value in values]
 
 
 def draw(quick: bool) -> "Figure":
@@ -95,7 +98,7 @@ def _measure(what: str, value: int) -> Point:
 
 
 def _trained(world: World) -> dict[str, Any]:
-    comparisons = max(FEWEST, TOKENS // world.max_length)
+    comparisons = max(FEWEST, TOKENS // max(LENGTH // 2, world.max_length))
     with tempfile.TemporaryDirectory() as folder:
         base = make_base(Path(folder, "base"), world.vocabulary, world.max_length)
         arguments = (base, world.text(), comparisons, "--batch", 1)

@@ -11,7 +11,7 @@ from benchmarks.speed.beside import QUICK, QUIET, rates
 from benchmarks.speed.worlds import ULTRAFEEDBACK
 from benchmarks.table import Row
 
-COMPARISONS, TURNS = 24, 5
+COMPARISONS, TURNS = 16, 5
 PERCENT = 2.0
 
 

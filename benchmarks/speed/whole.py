@@ -11,9 +11,9 @@ import repo
 from repo import load_settings, read_annotations, train, validate
 
 
-def measure(annotations: Path) -> dict[str, Any]:
+def measure(annotations: Path, overrides: list[str]) -> dict[str, Any]:
     """Return the seconds of the training, what it trained on, and where the package was found."""
-    settings = load_settings(None, ())
+    settings = load_settings(None, tuple(overrides))
     table = validate(read_annotations(str(annotations), settings.data), settings).annotations
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
@@ -30,4 +30,6 @@ def measure(annotations: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("annotations", type=Path)
-    print(json.dumps(measure(parser.parse_args().annotations)))
+    parser.add_argument("--set", nargs="*", default=[], dest="overrides", help="settings other than the defaults")
+    options = parser.parse_args()
+    print(json.dumps(measure(options.annotations, options.overrides)))
