@@ -78,11 +78,15 @@ def draw(quick: bool) -> "Figure":
                 axes.plot(values, [getattr(point, quantity) for point in series], "o-", color=OURS, markersize=4)
                 axes.set_xscale("log", base=2)
                 axes.set_ylim(bottom=0)
-            grid[1, column].set(xlabel=what, xticks=values, xticklabels=[f"{value:,}" for value in values])
+            grid[1, column].set(xlabel=what, xticks=values, xticklabels=[_short(value) for value in values])
             grid[1, column].minorticks_off()
         grid[0, 0].set_ylabel("microseconds a token")
         grid[1, 0].set_ylabel("GB above the loaded model")
     return figure
+
+
+def _short(value: int) -> str:
+    return f"{value / 1000:.0f}k" if value >= 10_000 else str(value)
 
 
 def _measure(what: str, value: int) -> Point:
