@@ -66,7 +66,7 @@ bench-reading: $(READY)  ## Measure reading a million rows beside the datasets l
 bench-retraining: $(READY)  ## Measure passes over an inbox: the look, who has changed, warm against cold start (about three minutes)
 	$(BIN)/python -m benchmarks.retraining.run
 
-bench-speed: $(VENV)-speed/.ready  ## Measure the training engine's speed and memory beside TRL (under 25 minutes; needs 16 GB)
+bench-speed: $(VENV)-speed/.ready  ## Measure the training engine's speed and memory beside TRL (about half an hour on two cores; needs 16 GB)
 	$(VENV)-speed/bin/python -m benchmarks.speed.run
 
 # An extra of pyproject beside the lock (bench, speed: the peers; fuzz; stores) lives in an environment of its own that sees
