@@ -184,7 +184,8 @@ def _run_alone(
 def _remove_checkpoints(folder: Path, started: float) -> None:
     """Remove those that this run used; others are of interrupted runs with other data or settings."""
     for path in folder.glob("*"):
-        if path.stat().st_mtime >= started:
+        # What later trainings read again stays.
+        if path.stat().st_mtime >= started and path.name != "references":
             shutil.rmtree(path)
 
 

@@ -1,6 +1,7 @@
 """The training step: from annotations to a policy and its annotators' reliabilities, in one directory."""
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from repo.policy.loading import (
 )
 from repo.policy.logprobs import ResponseLogps
 from repo.policy.losses import PreferenceLoss, loss_record, make_loss
+from repo.policy.reference import reference_logps
 from repo.policy.reliabilities import (
     Past,
     drift_record,
@@ -96,6 +98,7 @@ def train(
         on_note: receives what a person should know, such as where an interrupted training goes on.
         checkpoints: directory for the checkpoints of many trainings, each in a folder of its own, named by what decides
             it (tokens, votes, weights, gold, base, settings); default: `output`/checkpoints, for this training alone.
+            In its folder `references` lie the reference's log-probabilities, which later trainings read again.
         earlier: the model version to go on from. Its state is the prior, its votes are trained on and not counted anew.
 
     Raises:
@@ -117,7 +120,10 @@ def train(
         annotations, policy.tokenizer, settings.policy.max_length, settings.policy.max_prompt_length
     )
     policy.model.to(accelerator.device)
-    reference = _reference(policy, data, settings, accelerator, earlier) if loss.needs_reference else None
+    reference = None
+    if loss.needs_reference:
+        kept = checkpoints / REFERENCES if checkpoints else None
+        reference = _reference(policy, data, settings, accelerator, earlier, kept)
     if prior_state is None and settings.reliability.prior_state:
         prior_state = load_state(settings.reliability.prior_state)
     gold = gold_comparisons(data, settings.reliability)
@@ -157,6 +163,9 @@ def train(
         shutil.rmtree(output / "checkpoints", ignore_errors=True)
     return result
 
+
+REFERENCES = "references"
+"""Where a directory of checkpoints keeps what trainings share: log-probabilities under their references."""
 
 _NOT_THE_RUN_S = {"loss", "loss_options", "learning_rate", "log_every", "checkpoint_every", "keep_checkpoints"}
 """Settings of the section train that change nothing of the trained policy, or stand in the identity by themselves."""
@@ -238,7 +247,12 @@ def _keep_base(base: Path, output: Path) -> None:
 
 
 def _reference(
-    policy: Policy, data: PreferenceData, settings: Settings, accelerator: "Accelerator", earlier: Earlier | None
+    policy: Policy,
+    data: PreferenceData,
+    settings: Settings,
+    accelerator: "Accelerator",
+    earlier: Earlier | None,
+    kept: Path | None,
 ) -> ResponseLogps:
     """Score every comparison once under the base policy: no second model, no second forward in the loop."""
     if earlier and earlier.policy is not None:
@@ -246,7 +260,7 @@ def _reference(
         policy.model.to(accelerator.device)
     with accelerator.autocast():
         scorer = make_scorer(policy, data.encoded, accelerator.device, tokens_per_pass(settings.policy))
-        return scorer.score_all(data.encoded)
+        return reference_logps(scorer, data.encoded, kept)
 
 
 def _save(
@@ -299,7 +313,7 @@ def _summary(trainer: Trainer, settings: Settings, past: Past | None, seconds: f
         "packing": {
             "used": not trainer.scorer.unpacked,
             "unpacked_because": trainer.scorer.unpacked,
-            "largest_difference": trainer.scorer.difference,
+            "largest_difference": trainer.scorer.difference if math.isfinite(trainer.scorer.difference) else None,
             "tokens_per_pass": trainer.scorer.tokens,
         },
         "parameters": sum(p.numel() for p in trainer.policy.model.parameters()),
