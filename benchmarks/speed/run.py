@@ -15,10 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.reliability.figures import save
-from benchmarks.speed import beside, dialogues, growth, overhead
+from benchmarks.speed import agreement, beside, dialogues, growth, overhead
 from benchmarks.table import Row, conclude, print_rows
 
 BENCHMARKS: list[tuple[str, Callable[[bool], list[Row]]]] = [
+    ("agreement", agreement.rows),
     *((name, beside.rows_of(name)) for name in beside.CONTESTS),
     ("overhead", overhead.rows),
     ("dialogues", dialogues.rows),
