@@ -60,19 +60,36 @@ class CheckpointFolder:
         return cls(root / text_digest(json.dumps(identity, sort_keys=True))[:16], identity, keep)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write it under a temporary name, rename that, then delete the oldest ones."""
-        from safetensors.torch import save_file
+        """Write it under a temporary name, rename that, then delete the oldest ones.
+
+        Raises:
+            UserError: it cannot be written; earlier ones are still there.
+        """
+        from safetensors import SafetensorError
 
         temporary = self.directory / f".step-{checkpoint.step}.partial"
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, temporary / _TENSORS)
-        state = {"step": checkpoint.step, "identity": self.identity, **checkpoint.facts}
-        write_json(temporary / _STATE, state)
+        try:
+            self._write(checkpoint, temporary)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            kept = self._steps()
+            raise UserError(
+                f"{self.directory}: the checkpoint of step {checkpoint.step} cannot be written: {error}",
+                "make room there, or set train.checkpoint_every=0 to keep none; the same command then "
+                + (f"goes on from step {kept[-1]}" if kept else "begins anew"),
+            ) from None
         shutil.rmtree(self._path(checkpoint.step), ignore_errors=True)
         temporary.rename(self._path(checkpoint.step))
         for old in self._steps()[: -self.keep]:
             shutil.rmtree(self._path(old))
+
+    def _write(self, checkpoint: Checkpoint, folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True)
+        save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, folder / _TENSORS)
+        write_json(folder / _STATE, {"step": checkpoint.step, "identity": self.identity, **checkpoint.facts})
 
     def newest(self) -> Checkpoint | None:
         """Return the newest checkpoint that can be read, or None when there is none.

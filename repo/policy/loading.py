@@ -147,6 +147,24 @@ def add_lora(policy: Policy, settings: PolicySettings, seed: int) -> Policy:
         raise UserError(f"policy.lora: {error}", "name modules of this model in policy.lora.target_modules") from None
 
 
+def checkpoint_gradients(policy: Policy) -> None:
+    """Let the backward pass compute each layer anew from its input; dropout stays off.
+
+    Raises:
+        UserError: the model's code does not provide for it.
+    """
+    try:
+        policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+    except ValueError as error:
+        raise UserError(
+            f"train.gradient_checkpointing: {error}", "set it to false, and policy.tokens_per_pass lower to save memory"
+        ) from None
+    for module in policy.model.modules():
+        if hasattr(module, "gradient_checkpointing"):
+            # Asked for only "in training", which would switch dropout on too: so of these modules alone.
+            module.training = True
+
+
 def merge_lora(policy: Policy) -> Policy:
     """Fold adapters into the weights, so that what is handed on is an ordinary model, in float32."""
     merge = getattr(policy.model, "merge_and_unload", None)

@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
+from torch.nn.functional import logsigmoid
 
 from repo.files import text_digest
 from repo.policy.checkpoints import tensors_digest
 from repo.policy.logprobs import ResponseLogps
-from repo.policy.scoring import Scorer
+from repo.policy.scoring import Scorer, evenly_by_length
 from repo.policy.tokenization import EncodedComparisons
 
 Keys = npt.NDArray[np.bytes_]
@@ -56,6 +57,17 @@ def reference_logps(scorer: Scorer, encoded: EncodedComparisons, cache: Path | N
     _remove_old(cache)
     a, b = torch.from_numpy(values).unbind(dim=1)  # [C] each
     return ResponseLogps(a.contiguous(), b.contiguous())
+
+
+def first_loss(scorer: Scorer, reference: ResponseLogps, encoded: EncodedComparisons) -> float:
+    """Return DPO's mean loss (β = .1) on a few comparisons: ln 2 where the policy is still its reference.
+
+    It says nothing of a fault that both share: that is what `make_scorer` compares with single forwards for.
+    """
+    chosen = evenly_by_length(encoded)
+    policy = scorer.score_all(encoded[chosen])
+    log_ratio = (policy.a - reference.a[chosen]) - (policy.b - reference.b[chosen])  # [c]
+    return float(-logsigmoid(0.1 * log_ratio).mean())
 
 
 def _reference_digest(scorer: Scorer) -> str:

@@ -96,7 +96,7 @@ def make_scorer(policy: "Policy", encoded: EncodedComparisons, device: torch.dev
     Call it under the autocast that scoring will run under.
     """
     scorer = Scorer(policy, device, tokens)
-    sample = encoded[_longest_and_others(encoded)]
+    sample = encoded[evenly_by_length(encoded)]
     exact = replace(scorer, tokens=1, unpacked="one by one").score_all(sample)
     try:
         packed = scorer.score_all(sample)
@@ -114,8 +114,8 @@ def make_scorer(policy: "Policy", encoded: EncodedComparisons, device: torch.dev
     return replace(scorer, difference=largest)
 
 
-def _longest_and_others(encoded: EncodedComparisons) -> Integers:
-    """Return a few comparisons evenly spaced by length, both ends included."""
+def evenly_by_length(encoded: EncodedComparisons) -> Integers:
+    """Return the numbers of a few comparisons evenly spaced by length, the shortest and the longest included."""
     order: Integers = np.argsort(encoded.lengths.sum(axis=1), kind="stable")  # [C]
     spaced: Integers = np.unique(np.linspace(0, len(order) - 1, CHECKED).round().astype(int))
     return np.asarray(order[spaced])

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -21,6 +23,9 @@ from repo.reliability.online.estimators import BatchVotes, Estimator
 from repo.settings import TrainSettings
 
 Metrics = dict[str, float]
+
+_NAMED = 8
+"""Comparisons that an error names."""
 
 
 @dataclass
@@ -63,8 +68,9 @@ class Trainer:
             (p for p in self.policy.model.parameters() if p.requires_grad),
             lr=self.learning_rate,
             weight_decay=self.settings.weight_decay,
-            fused=device.type in ("cpu", "cuda"),
+            fused=True,
         )
+        self._fused: Any = optimizer
         self.model, self.optimizer = self.accelerator.prepare(self.policy.model, optimizer)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate_at)
         self.estimator.to(device)
@@ -77,6 +83,7 @@ class Trainer:
         self.first_margins = torch.zeros(len(self.data.encoded), device=device)  # [C]
         self.last_margins = torch.zeros(len(self.data.encoded), device=device)  # [C]
         self._recent: list[dict[str, Tensor]] = []
+        self._recent_batches: list[Integers] = []
 
     @property
     def policy(self) -> Policy:
@@ -119,14 +126,19 @@ class Trainer:
         total_weight = self.weight[torch.from_numpy(self.data.annotations_of(comparisons)[0])].sum()
         passes = self.scorer.passes(self.data.encoded[comparisons])
         parts = [self._forward_backward(comparisons[chosen], total_weight) for chosen in passes]
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_gradient_norm)
+        norm = torch.as_tensor(
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_gradient_norm)
+        )
         rate = torch.tensor(self.schedule.get_last_lr()[0])
+        step = {name: sum((p[name] for p in parts[1:]), parts[0][name]) for name in parts[0]}
+        # What is not finite changes no weight; the fused optimiser needs no word from the host to see to that.
+        self._fused.found_inf = (~(torch.isfinite(norm) & torch.isfinite(step["loss"]))).float()
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
         self.estimator.update()
-        step = {name: sum((p[name] for p in parts[1:]), parts[0][name]) for name in parts[0]}
-        self._recent.append({**step, "grad_norm": torch.as_tensor(norm), "learning_rate": rate})
+        self._recent.append({**step, "grad_norm": norm, "learning_rate": rate})
+        self._recent_batches.append(comparisons)
 
     def _forward_backward(self, comparisons: Integers, total_weight: Tensor) -> dict[str, Tensor]:
         """Add this pass's gradient and show the estimator its posteriors; return its share of the batch's metrics."""
@@ -191,11 +203,14 @@ class Trainer:
         due = every and (last or step % every == 0)
         if due or last or step % self.settings.log_every == 0:
             self._log(step)
+        elif self.accelerator.device.type == "cpu":
+            self._check_finite(step)
         if due:
             self.checkpoints.save(self._checkpoint(step))
 
     def _log(self, step: int) -> None:
         """Log the mean of the steps since the last record: one host synchronisation for all of them."""
+        self._check_finite(step)
         names = list(self._recent[0])
         means = torch.stack([torch.stack([r[n].float().cpu() for n in names]) for r in self._recent]).mean(dim=0)
         record = dict(zip(names, means.tolist(), strict=True))
@@ -205,15 +220,37 @@ class Trainer:
             "reliability/min": float(eta.min()),
             "reliability/max": float(eta.max()),
         }
-        bad = [name for name, value in record.items() if not math.isfinite(value)]
-        if bad:
-            raise UserError(
-                f"training diverged by step {step} of {self.total_steps}: {', '.join(bad)} not finite",
-                f"lower train.learning_rate (now {self.learning_rate:g}) or train.max_gradient_norm",
-            )
         self._recent.clear()
+        self._recent_batches.clear()
         self.history.append({"step": step, "epoch": step / self.steps_per_epoch, **record})
         self.on_log(self.history[-1])
+
+    def _check_finite(self, step: int) -> None:
+        """Refuse to go on after a step, of those since the last record, that had anything not finite.
+
+        Its weights are those before it. On an accelerator this waits for what is computed there: once a record.
+        """
+        names = list(self._recent[0])
+        finite = torch.stack([torch.stack([torch.isfinite(r[n]).cpu() for n in names]) for r in self._recent])
+        if bool(finite.all()) and bool(torch.isfinite(self.estimator.value).all()):
+            return
+        first = int((~finite.all(dim=1)).int().argmax())
+        bad = [name for name, ok in zip(names, finite[first].tolist(), strict=True) if not ok] or ["reliability"]
+        raise UserError(
+            f"training diverged at step {step - len(self._recent) + 1 + first} of {self.total_steps}: "
+            f"{', '.join(bad)} not finite, with the comparisons {self._not_finite(self._recent_batches[first])}",
+            f"look at these comparisons, or lower train.learning_rate (now {self.learning_rate:g}) or "
+            "train.max_gradient_norm",
+        )
+
+    def _not_finite(self, comparisons: Integers) -> str:
+        """Name the comparisons of a batch whose margins are not finite, or all of them if none is."""
+        margins = self.last_margins[torch.from_numpy(comparisons).to(self.last_margins.device)]  # [c]
+        odd = comparisons[~torch.isfinite(margins).cpu().numpy()]
+        rows = np.searchsorted(self.data.comparison, odd if len(odd) else comparisons)
+        names = [str(name) for name in self.data.table["comparison_id"].iloc[rows]]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return ", ".join(names[:_NAMED]) + more
 
     def _rate_at(self, step: int) -> float:
         """Linear warm-up, then a cosine to zero; as a share of the peak."""

@@ -21,6 +21,7 @@ from repo.policy.loading import (
     TINY,
     Policy,
     add_lora,
+    checkpoint_gradients,
     frozen_dtype,
     load_policy,
     make_tiny_policy,
@@ -29,7 +30,7 @@ from repo.policy.loading import (
 )
 from repo.policy.logprobs import ResponseLogps
 from repo.policy.losses import PreferenceLoss, loss_record, make_loss
-from repo.policy.reference import reference_logps
+from repo.policy.reference import first_loss, reference_logps
 from repo.policy.reliabilities import (
     Past,
     drift_record,
@@ -132,10 +133,21 @@ def train(
     if reference is not None and earlier:
         identity["reference"] = tensors_digest([reference.a, reference.b])
     policy = add_lora(policy, settings.policy, settings.train.seed)
+    if settings.train.gradient_checkpointing:
+        checkpoint_gradients(policy)
     with accelerator.autocast():
         scorer = make_scorer(policy, data.encoded, accelerator.device, tokens_per_pass(settings.policy))
     if scorer.unpacked:
         on_note(f"prompts are computed once a response, and padded: {scorer.unpacked}")
+    first = None
+    if reference is not None and (earlier is None or earlier.policy is None):
+        with accelerator.autocast():
+            first = first_loss(scorer, reference, data.encoded)
+        if abs(first - math.log(2)) > _LN_2_WITHIN[accelerator.mixed_precision]:
+            on_note(
+                f"before its first step the policy is not its reference: DPO's first loss is {first:.4f}, not ln 2 = "
+                f"{math.log(2):.4f}"
+            )
     trainer = Trainer(
         scorer=scorer,
         reference=reference,
@@ -158,11 +170,14 @@ def train(
     )
     trainer.run()
     past = Past(known, earlier.version, settings.retrain.drift_odds) if earlier else None
-    result = _save(trainer, settings, output, prior_state, past, time.monotonic() - started)
+    result = _save(trainer, settings, output, prior_state, past, first, time.monotonic() - started)
     if checkpoints is None:
         shutil.rmtree(output / "checkpoints", ignore_errors=True)
     return result
 
+
+_LN_2_WITHIN = {"no": 1e-3, "bf16": 1e-2}
+"""By precision, how far rounding takes DPO's first loss from ln 2."""
 
 REFERENCES = "references"
 """Where a directory of checkpoints keeps what trainings share: log-probabilities under their references."""
@@ -269,6 +284,7 @@ def _save(
     output: Path,
     state: ReliabilityState | None,
     past: Past | None,
+    first: float | None,
     seconds: float,
 ) -> TrainingResult:
     policy, record = output / "policy", output / "record"
@@ -278,7 +294,7 @@ def _save(
     final = final_estimate(trainer, settings.reliability, state, past)
     found = final.estimate
     final.labels.to_parquet(record / "posteriors.parquet")
-    summary = _summary(trainer, settings, past, seconds)
+    summary = _summary(trainer, settings, past, first, seconds)
     if past:
         write_json(record / DRIFT_FILE, drift_record(final, state, past))
     write_json(record / "reliability.json", found.record)
@@ -296,7 +312,9 @@ def _base_name(base: str) -> str:
     return str(Path(base).expanduser().resolve()) if base != TINY and Path(base).expanduser().is_dir() else base
 
 
-def _summary(trainer: Trainer, settings: Settings, past: Past | None, seconds: float) -> dict[str, Any]:
+def _summary(
+    trainer: Trainer, settings: Settings, past: Past | None, first: float | None, seconds: float
+) -> dict[str, Any]:
     stand_ins = past.known if past else {}
     annotations = len(trainer.data.table)
     retained = int(trainer.data.table["annotator_id"].isin(list(stand_ins)).sum())
@@ -306,6 +324,7 @@ def _summary(trainer: Trainer, settings: Settings, past: Past | None, seconds: f
         **loss_record(trainer.loss),
         "m_step": trainer.m_step,
         "learning_rate": trainer.learning_rate,
+        "first_dpo_loss": first,
         "steps": trainer.total_steps,
         "seconds": round(seconds, 2),
         "device": str(trainer.accelerator.device),

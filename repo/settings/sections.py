@@ -211,6 +211,9 @@ class TrainSettings(Section):
     warmup: float = Field(0.1, ge=0, le=1, description="share of steps with rising learning rate; cosine afterwards")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay")
     max_gradient_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
+    gradient_checkpointing: bool = Field(
+        False, description="compute layers anew in the backward pass: much less memory, about a third more time"
+    )
     seed: int = Field(0, description="seed of weights and batch order")
     log_every: int = Field(5, ge=1, description="steps between logged metrics")
     checkpoint_every: int = Field(100, ge=0, description="steps between checkpoints; 0: none")

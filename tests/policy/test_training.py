@@ -1,6 +1,7 @@
 """Training for real on a tiny policy: it learns, it is deterministic, it resumes exactly, it stops when it diverges."""
 
 import copy
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +15,18 @@ from torch import Tensor
 
 from repo.errors import UserError
 from repo.files import read_json
-from repo.policy.loading import Policy, add_lora, load_policy
+from repo.policy import training
+from repo.policy.loading import Policy, add_lora, checkpoint_gradients, load_policy
+from repo.policy.logprobs import ResponseLogps
 from repo.policy.losses import LOSSES, PairLogps, PreferenceLoss
+from repo.policy.reference import reference_logps
+from repo.policy.scoring import Scorer
+from repo.policy.tokenization import EncodedComparisons
 from repo.policy.trainer import Metrics
 from repo.policy.training import REFERENCES, TrainingResult, learning_rate, train
 from repo.settings import LoraSettings, PolicySettings, Settings, build_settings
+from tests.policy.architectures import PACKED, comparisons
+from tests.policy.architectures import policy as policy_of
 
 
 def changed(settings: Settings, **sections: dict[str, object]) -> Settings:
@@ -198,6 +206,25 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_older_one(
         steps, resumed = steps_resumed(annotations, interruptible, tmp_path)
     assert steps == [6, 8, 10, 12]
     assert_same(resumed, whole)
+
+
+def test_the_policy_starts_as_its_reference(trained: TrainingResult) -> None:
+    assert trained.summary["first_dpo_loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert trained.summary["packing"]["used"]
+    assert trained.summary["packing"]["largest_difference"] < 1e-3
+
+
+def test_a_reference_that_is_not_the_policy_is_said(
+    annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*arguments: Any) -> ResponseLogps:
+        logps = reference_logps(*arguments)
+        return ResponseLogps(logps.a - 1.0, logps.b)
+
+    monkeypatch.setattr(training, "reference_logps", wrong)
+    notes: list[str] = []
+    train(annotations, small_settings, tmp_path, on_note=notes.append)
+    assert ["DPO's first loss is 0.6444, not ln 2 = 0.6931" in note for note in notes] == [True]
 
 
 def test_many_runs_share_a_folder_and_each_goes_on_from_its_own(
@@ -398,3 +425,47 @@ def test_a_prior_state_that_is_none_is_refused(
         file.write_text(content)
     with pytest.raises(UserError, match=words):
         train(annotations, changed(small_settings, reliability={"prior_state": str(file)}), tmp_path / "out")
+
+
+def saved_bytes(policy: Policy, encoded: EncodedComparisons) -> tuple[int, Tensor]:
+    """Return what a forward pass keeps for the backward pass, and the log-probabilities."""
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    scorer = Scorer(policy, torch.device("cpu"), 10_000)
+    with scorer.attention(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        logps = scorer(encoded)
+        (logps.a - logps.b).sum().backward()
+    return sum(kept.values()), torch.stack([logps.a, logps.b])
+
+
+@pytest.mark.parametrize("shape", ["llama", "gpt2, with dropout"])
+def test_checkpointed_gradients_are_the_same_from_less_memory_and_dropout_stays_off(shape: str) -> None:
+    kind = PACKED["llama"] if shape == "llama" else (PACKED["gpt2"][0], {**PACKED["gpt2"][1], "n_layer": 6})
+    encoded = comparisons([(100, 80, 60), (40, 120, 10)])
+    found = []
+    for checkpointed in (False, True):
+        policy = policy_of((kind[0], {**kind[1], "num_hidden_layers": 6} if shape == "llama" else kind[1]))
+        if checkpointed:
+            checkpoint_gradients(policy)
+        kept, logps = saved_bytes(policy, encoded)
+        gradient = torch.cat([p.grad.reshape(-1) for p in policy.model.parameters() if p.grad is not None])
+        found.append((kept, logps, gradient))
+    (all_kept, logps, gradient), (few_kept, again, same_gradient) = found
+    torch.testing.assert_close(again, logps)
+    torch.testing.assert_close(same_gradient, gradient)
+    assert few_kept < 0.6 * all_kept
+
+
+def test_a_training_with_checkpointed_gradients_comes_to_the_same_end(
+    trained: TrainingResult, annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
+) -> None:
+    again = train(annotations, changed(small_settings, train={"gradient_checkpointing": True}), tmp_path)
+    for ours, theirs in zip(again.history, trained.history, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
+    assert again.reliability["annotators"][0]["reliability"] == pytest.approx(
+        trained.reliability["annotators"][0]["reliability"], abs=1e-3
+    )
