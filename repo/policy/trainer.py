@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from repo.policy.checkpoints import Checkpoint, CheckpointFolder
 from repo.policy.loading import Policy
 from repo.policy.logprobs import ResponseLogps, pair_logps
 from repo.policy.losses import PairLogps, PreferenceLoss
+from repo.policy.memory import freed_memory_kept
 from repo.policy.objective import MStep, annotation_losses, both_orientations
 from repo.policy.scoring import Scorer
 from repo.reliability.online.estimators import BatchVotes, Estimator
@@ -107,7 +109,9 @@ class Trainer:
             UserError: the loss, a gradient or a reliability stopped being finite.
         """
         done = self._restore()
+        kept = freed_memory_kept() if self.accelerator.device.type == "cpu" else nullcontext()
         with (
+            kept,
             self.scorer.attention(),
             tqdm(total=self.total_steps, initial=done, desc="training", unit="step", disable=None) as progress,
         ):
