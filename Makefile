@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 FUZZ_SECONDS := 600
 TORCH := cpu
 
-.PHONY: help setup demo demo-retraining test test-runs test-seams test-stores test-containers images fuzz-reading lint bench-reliability bench-scale bench-reading bench-retraining bench-speed yaml yaml-check lock clean
+.PHONY: help setup demo demo-retraining test test-runs test-seams test-stores test-trl test-containers images fuzz-reading lint bench-reliability bench-scale bench-reading bench-retraining bench-speed yaml yaml-check lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ test-stores: $(VENV)-stores/.ready  ## Read from an S3 server of the test's own,
 images: $(READY) $(VENV)-sbom/.ready  ## Build the steps' container images (TORCH=cuda: for GPUs) and their bills of materials
 	$(BIN)/python infra/images/build.py --torch $(TORCH) $(if $(SOURCE),--source $(SOURCE))
 
+test-trl: $(VENV)-trl/.ready  ## Train with RE-PO inside TRL, and beside our own trainer (about a minute)
+	OMP_NUM_THREADS=1 $(VENV)-trl/bin/python -m pytest tests/trl
+
 test-containers: images  ## Run the images, and the pipeline in them (needs a Docker engine; .ci/engine DIR starts one)
 	$(BIN)/python -m pytest tests/containers
 
@@ -69,7 +72,7 @@ bench-retraining: $(READY)  ## Measure passes over an inbox: the look, who has c
 bench-speed: $(VENV)-speed/.ready  ## Measure the training engine's speed and memory beside TRL (about half an hour on two cores; needs 16 GB)
 	$(VENV)-speed/bin/python -m benchmarks.speed.run
 
-# An extra of pyproject beside the lock (bench, speed: the peers; fuzz; stores) lives in an environment of its own that sees
+# An extra of pyproject beside the lock (trl; bench, speed: the peers; fuzz; stores) lives in an environment of its own that sees
 # everything in $(VENV) and may shadow nothing of it: peers are measured with the locked numpy and pandas, and torch is
 # not installed twice.
 $(VENV)-%/.ready: $(READY)

@@ -1,0 +1,1 @@
+"""RE-PO inside other libraries' training loops; each module needs that library installed."""
