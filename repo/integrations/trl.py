@@ -91,7 +91,7 @@ class _Visits:
         self.last[rows] = margin
 
 
-class _UpdateReliabilities(TrainerCallback):  # type: ignore[misc]
+class _UpdateReliabilities(TrainerCallback):
     """One step of η after every step of the optimiser, before anything is logged or saved."""
 
     def __init__(self, update: Callable[[], None]) -> None:
@@ -101,7 +101,7 @@ class _UpdateReliabilities(TrainerCallback):  # type: ignore[misc]
         self.update()
 
 
-class REPOTrainer(DPOTrainer):  # type: ignore[misc]
+class REPOTrainer(DPOTrainer):
     """DPOTrainer that believes every vote as far as its annotator can be believed, and finds out how far that is.
 
     In each micro-batch w = P(the label is right) follows from θ and η (RE-PO Eq. 4); the loss is the mean over its rows
@@ -132,6 +132,11 @@ class REPOTrainer(DPOTrainer):  # type: ignore[misc]
         "id": "2509.24159",
         "citation": "S. Cao et al. RE-PO: Robust Enhanced Policy Optimization. ICLR 2026.",
     }
+
+    train_dataset: Any
+    data_collator: Any
+    loss_types: list[str]
+    loss_weights: list[float]
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""RE-PO inside TRL's DPOTrainer: it is TRL's loss where every vote is believed, and finds who cannot be. make test-trl."""
+"""RE-PO inside TRL's DPOTrainer: TRL's loss where every vote is believed. make test-trl."""
 
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,7 @@ def test_a_checkpoint_without_reliabilities_or_of_others_is_not_resumed(base: Pa
     with pytest.raises(UserError, match=r"another training: reliability .*0\.9.*0\.7"):
         other.train(resume_from_checkpoint=True)
     (tmp_path / "checkpoint-2" / STATE_FILE).unlink()
-    with pytest.raises(UserError, match="no repo.safetensors"):
+    with pytest.raises(UserError, match=r"no repo\.safetensors"):
         trainer(base, args).train(resume_from_checkpoint=True)
 
 
