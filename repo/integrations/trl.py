@@ -413,9 +413,9 @@ def _make_estimator(settings: ReliabilitySettings, annotators: list[str], annota
     """
     if settings.estimator == "none":
         return FullTrust(len(annotators))
-    start = torch.tensor([settings.pinned.get(name, settings.initial) for name in annotators])  # [A]
+    eta = [settings.pinned.get(name, settings.initial) for name in annotators]
+    start = torch.tensor(eta, dtype=torch.float64)  # [A]
     fixed = torch.tensor([name in settings.pinned for name in annotators])  # [A]
-    start = start.double()
     if settings.estimator != "incremental":
         return MovingReliability(start, fixed, settings.step_size, shared=False)
     weak = WEAK * torch.tensor([settings.initial, 1 - settings.initial], dtype=torch.float64)  # [2]
