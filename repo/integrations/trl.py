@@ -7,7 +7,7 @@ in its place. A row is one vote and a comparison of its own: `chosen` is what it
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from repo.files import text_digest
 from repo.ids import id_text
 from repo.policy.losses import DPO, PairLogps, PreferenceLoss
 from repo.policy.objective import MStep, annotation_losses, both_orientations
+from repo.policy.reliabilities import note_memorisation
 from repo.reliability.em.empirical_bayes import WEAK
 from repo.reliability.estimate import Estimate, estimate
 from repo.reliability.online.estimators import (
@@ -196,9 +197,7 @@ class REPOTrainer(DPOTrainer):
             given = dict(zip(self.annotators, self._estimator.value.tolist(), strict=True))
         margin = np.asarray(first if visit == "first_visit" else last, np.float64)  # [N]
         found = estimate(self._votes_table(), settings, margin, visit, None, given)
-        found.record["memorisation"] = {**asdict(measured), "found": measured.found}
-        if measured.found:
-            found.record["warnings"].append(measured.words(visit))
+        note_memorisation(found, measured, visit)
         return found
 
     def _votes_table(self) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from repo.reliability.eras import is_former, set_apart
 from repo.reliability.estimate import Estimate, estimate, estimator_of, votes_of
 from repo.reliability.estimator import AnnotatorReliability
 from repo.reliability.online.estimators import Estimator, FullTrust, IncrementalReliability, MovingReliability
-from repo.reliability.online.visits import LATE, memorisation
+from repo.reliability.online.visits import LATE, Memorisation, Visit, memorisation
 from repo.reliability.start import before_any_vote, known_before
 from repo.reliability.state import ReliabilityState
 from repo.settings import ReliabilitySettings
@@ -158,15 +158,20 @@ def final_estimate(
         trained = dict(zip(data.annotators, trainer.estimator.value.tolist(), strict=True))
         given = {name: trained[name] for name in table["annotator_id"].unique()}
     found = estimate(table, settings, towards_a, visit, state, given)
-    found.record["memorisation"] = {**asdict(measured), "found": measured.found}
-    if measured.found:
-        found.record["warnings"].append(measured.words(visit))
+    note_memorisation(found, measured, visit)
     if past:
         _forget_stand_ins(found.record, past.known)
     labels = table.assign(
         margin=margin[judged], first_margin=first[judged], last_margin=last[judged], posterior=found.posterior
     )
     return Final(found, labels[~counted[judged]].reset_index(drop=True), drift)
+
+
+def note_memorisation(found: Estimate, measured: Memorisation, visit: Visit) -> None:
+    """Write into an estimate's record what two visits' margins say, and which of them the estimate stands on."""
+    found.record["memorisation"] = {**asdict(measured), "found": measured.found}
+    if measured.found:
+        found.record["warnings"].append(measured.words(visit))
 
 
 def drift_record(final: Final, state: ReliabilityState | None, past: Past) -> dict[str, Any]:

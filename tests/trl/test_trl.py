@@ -169,3 +169,25 @@ def test_votes_of_nobody_are_refused(base: Path, tmp_path: Path) -> None:
         trainer(base, config(tmp_path), train_dataset=Dataset.from_list(nobody))
     with pytest.raises(UserError, match="has no column 'rater'"):
         trainer(base, config(tmp_path), annotator_column="rater")
+
+
+def test_what_the_documentation_shows_runs(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs/design.md").read_text(encoding="utf-8")
+    code = page.split("## Inside TRL")[1].split("```python")[1].split("```")[0]
+    given = {
+        "model": AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32),
+        "config": config(tmp_path),
+        "dataset": Dataset.from_list(votes()),
+        "tokenizer": AutoTokenizer.from_pretrained(base),
+    }
+    exec(code, given)
+    shown = dict(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(ANNOTATORS))
+    assert set(shown) == set(ANNOTATORS)
+
+
+def test_a_pinned_annotator_keeps_the_reliability_that_is_known(base: Path, tmp_path: Path) -> None:
+    done = trainer(base, config(tmp_path, max_steps=4), reliability=ReliabilitySettings(pinned={"bob": 0.7}))
+    done.train()
+    found = {row["annotator_id"]: row["reliability"] for row in done.reliabilities().record["annotators"]}
+    assert found["bob"] == pytest.approx(0.7)
+    assert logged(done, "reliability/min")[0] <= 0.7 + 1e-6
