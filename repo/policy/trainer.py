@@ -1,7 +1,7 @@
 """RE-PO's training loop (Cao et al., ICLR 2026): in each step w from θ and η, then θ, then η with that same w."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +28,15 @@ Metrics = dict[str, float]
 
 _NAMED = 8
 """Comparisons that an error names."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step that is not logged yet: its comparisons, its metrics (on the device) and its learning rate."""
+
+    comparisons: Integers
+    metrics: dict[str, Tensor]
+    learning_rate: float
 
 
 @dataclass
@@ -84,8 +93,7 @@ class Trainer:
         # before that.
         self.first_margins = torch.zeros(len(self.data.encoded), device=device)  # [C]
         self.last_margins = torch.zeros(len(self.data.encoded), device=device)  # [C]
-        self._recent: list[dict[str, Tensor]] = []
-        self._recent_batches: list[Integers] = []
+        self._recent: list[_Step] = []
 
     @property
     def policy(self) -> Policy:
@@ -133,7 +141,7 @@ class Trainer:
         norm = torch.as_tensor(
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_gradient_norm)
         )
-        rate = torch.tensor(self.schedule.get_last_lr()[0])
+        rate = float(self.schedule.get_last_lr()[0])
         step = {name: sum((p[name] for p in parts[1:]), parts[0][name]) for name in parts[0]}
         # What is not finite changes no weight; the fused optimiser needs no word from the host to see to that.
         self._fused.found_inf = (~(torch.isfinite(norm) & torch.isfinite(step["loss"]))).float()
@@ -141,8 +149,7 @@ class Trainer:
         self.optimizer.zero_grad()
         self.schedule.step()
         self.estimator.update()
-        self._recent.append({**step, "grad_norm": norm, "learning_rate": rate})
-        self._recent_batches.append(comparisons)
+        self._recent.append(_Step(comparisons, {**step, "grad_norm": norm}, rate))
 
     def _forward_backward(self, comparisons: Integers, total_weight: Tensor) -> dict[str, Tensor]:
         """Add this pass's gradient and show the estimator its posteriors; return its share of the batch's metrics."""
@@ -208,41 +215,44 @@ class Trainer:
         if due or last or step % self.settings.log_every == 0:
             self._log(step)
         elif self.accelerator.device.type == "cpu":
-            self._check_finite(step)
+            newest = self._recent[-1:]
+            self._check_finite(step, newest, _on_host(newest))
         if due:
             self.checkpoints.save(self._checkpoint(step))
 
     def _log(self, step: int) -> None:
         """Log the mean of the steps since the last record: one host synchronisation for all of them."""
-        self._check_finite(step)
-        names = list(self._recent[0])
-        means = torch.stack([torch.stack([r[n].float().cpu() for n in names]) for r in self._recent]).mean(dim=0)
-        record = dict(zip(names, means.tolist(), strict=True))
+        values = _on_host(self._recent)  # [steps, names]
+        self._check_finite(step, self._recent, values)
+        record = dict(zip(self._recent[0].metrics, values.mean(dim=0).tolist(), strict=True))
         eta = self.estimator.value  # [A]
         record |= {
+            "learning_rate": sum(one.learning_rate for one in self._recent) / len(self._recent),
             "reliability/mean": float(eta.mean()),
             "reliability/min": float(eta.min()),
             "reliability/max": float(eta.max()),
         }
         self._recent.clear()
-        self._recent_batches.clear()
         self.history.append({"step": step, "epoch": step / self.steps_per_epoch, **record})
         self.on_log(self.history[-1])
 
-    def _check_finite(self, step: int) -> None:
-        """Refuse to go on after a step, of those since the last record, that had anything not finite.
+    def _check_finite(self, step: int, recent: Sequence[_Step], values: Tensor) -> None:
+        """Refuse to go on after a step that had anything not finite: its weights are those before it.
 
-        Its weights are those before it. On an accelerator this waits for what is computed there: once a record.
+        Args:
+            step: the newest step's number.
+            recent: the newest steps.
+            values: their metrics, shape [steps, names].
         """
-        names = list(self._recent[0])
-        finite = torch.stack([torch.stack([torch.isfinite(r[n]).cpu() for n in names]) for r in self._recent])
+        finite = torch.isfinite(values)  # [steps, names]
         if bool(finite.all()) and bool(torch.isfinite(self.estimator.value).all()):
             return
         first = int((~finite.all(dim=1)).int().argmax())
-        bad = [name for name, ok in zip(names, finite[first].tolist(), strict=True) if not ok] or ["reliability"]
+        bad = [name for name, ok in zip(recent[first].metrics, finite[first].tolist(), strict=True) if not ok]
         raise UserError(
-            f"training diverged at step {step - len(self._recent) + 1 + first} of {self.total_steps}: "
-            f"{', '.join(bad)} not finite, with the comparisons {self._not_finite(self._recent_batches[first])}",
+            f"training diverged at step {step - len(recent) + 1 + first} of {self.total_steps}: "
+            f"{', '.join(bad or ['reliability'])} not finite, with the comparisons "
+            f"{self._not_finite(recent[first].comparisons)}",
             f"look at these comparisons, or lower train.learning_rate (now {self.learning_rate:g}) or "
             "train.max_gradient_norm",
         )
@@ -309,6 +319,11 @@ class Trainer:
         """The trained weights by name; tied ones once."""
         model: torch.nn.Module = self.accelerator.unwrap_model(self.model)
         return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
+
+
+def _on_host(steps: Sequence[_Step]) -> Tensor:
+    """Return the steps' metrics, shape [steps, names], by one host synchronisation."""
+    return torch.stack([torch.stack([value.float() for value in one.metrics.values()]) for one in steps]).cpu()
 
 
 def _named(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -59,9 +59,9 @@ def test_a_step_that_is_not_finite_changes_no_weight_and_names_its_comparisons(
     finite: list[bool] = []
     check = Trainer._check_finite
 
-    def noting(self: Trainer, step: int) -> None:
+    def noting(self: Trainer, step: int, *given: Any) -> None:
         finite.append(all(bool(torch.isfinite(p).all()) for p in self.policy.model.parameters()))
-        check(self, step)
+        check(self, step, *given)
 
     monkeypatch.setattr(Trainer, "_check_finite", noting)
     with pytest.raises(UserError, match=r"diverged at step 5 of 12: .*loss.* not finite") as caught:

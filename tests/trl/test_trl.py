@@ -172,7 +172,7 @@ def test_votes_of_nobody_are_refused(base: Path, tmp_path: Path) -> None:
 
 
 def test_what_the_documentation_shows_runs(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).parents[2] / "docs/design.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
     code = page.split("## Inside TRL")[1].split("```python")[1].split("```")[0]
     given = {
         "model": AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32),
