@@ -184,7 +184,7 @@ def _run_alone(
 def _remove_checkpoints(folder: Path, started: float) -> None:
     """Remove those that this run used; others are of interrupted runs with other data or settings."""
     for path in folder.glob("*"):
-        # What later trainings read again stays.
+        # What later trainings read again stays (REFERENCES in repo.policy.training, which would import torch).
         if path.stat().st_mtime >= started and path.name != "references":
             shutil.rmtree(path)
 

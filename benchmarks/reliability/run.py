@@ -6,11 +6,9 @@
 a peer or of the shared data, counts as missed, except in the quick form.
 """
 
-import argparse
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.reliability import (
@@ -22,7 +20,6 @@ from benchmarks.reliability import (
     few,
     figure2,
     figure3,
-    figures,
     hidden,
     intervals,
     one_label,
@@ -31,10 +28,11 @@ from benchmarks.reliability import (
     theorem,
     trained,
 )
+from benchmarks.running import Sections, measure_sections, parse_options
 from benchmarks.table import Row, conclude, print_rows
 from repo.reliability.diagnostics import ReliabilityWarning
 
-BENCHMARKS: list[tuple[str, Callable[[bool], list[Row]]]] = [
+BENCHMARKS: Sections = [
     ("theorem", theorem.rows),
     ("crowd", crowd.rows),
     ("crowdlab", crowdlab.rows),
@@ -58,31 +56,16 @@ MINUTES = 25
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmarks named; return 1 when a target is missed."""
-    options = _parse(arguments)
+    quick = "small sizes, a few minutes; most targets not judged"
+    options = parse_options(__doc__, quick, BENCHMARKS, RESULTS, arguments)
     warnings.simplefilter("ignore", ReliabilityWarning)
     started = time.perf_counter()
-    results: dict[str, list[Row]] = {}
-    for name, measure in BENCHMARKS:
-        if options.only and name not in options.only:
-            continue
-        begin = time.perf_counter()
-        results[name] = measure(options.quick)
-        print_rows(name, results[name], time.perf_counter() - begin)
-        if name in FIGURES:
-            figures.save(FIGURES[name](options.quick), options.output / f"{name}.svg")
+    results = measure_sections(BENCHMARKS, FIGURES, options)
     minutes = (time.perf_counter() - started) / 60
     whole = not options.quick and not options.only
     results["total"] = [Row("minutes", f"≤ {MINUTES}", minutes, minutes <= MINUTES if whole else None)]
     print_rows("total", results["total"], 60 * minutes)
     return conclude(results, options.output, {"quick": options.quick})
-
-
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small sizes, a few minutes; most targets not judged")
-    parser.add_argument("--only", nargs="+", choices=[name for name, _ in BENCHMARKS], help="these benchmarks only")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="directory for table, JSON and figures")
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

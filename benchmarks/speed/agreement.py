@@ -60,7 +60,7 @@ def _with_gradient(side: Callable[[str, Tensor, Tensor, Tensor], Tensor], name: 
     reference = (tokens.detach() + 0.3 * torch.randn(len(sizes), width, generator=random)) * mask  # [2c, T]
     loss = side(name, tokens * mask, mask, reference.sum(1))
     (gradient,) = torch.autograd.grad(loss, tokens)
-    return float(loss), gradient
+    return float(loss.detach()), gradient
 
 
 def _ours(name: str, logps: Tensor, mask: Tensor, reference: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def response_logps(model: "Module", batch: TokenBatch) -> Tensor:
         use_cache=False,
         logits_to_keep=span,
     ).logits[:, :-1]  # [B, R, V]
-    targets = batch.input_ids[:, 1 - span :]  # [B, R]
+    targets = batch.input_ids[:, batch.input_ids.shape[1] - span + 1 :]  # [B, R]; R may be 0
     column = torch.arange(span - 1, device=targets.device)  # [R]
     in_response = column >= span - 1 - batch.response_length[:, None]  # [B, R]
     chosen = logits.gather(-1, targets[..., None]).squeeze(-1).float()  # [B, R]

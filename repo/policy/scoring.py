@@ -69,7 +69,7 @@ class Scorer:
             if cost > self.tokens and end > start:
                 passes.append(order[start:end])
                 start, packed = end, sizes[end]
-        return [*passes, order[start:]]
+        return [*passes, order[start:]] if len(order) else []
 
     @torch.no_grad()
     def score_all(self, encoded: EncodedComparisons) -> ResponseLogps:
@@ -96,6 +96,8 @@ def make_scorer(policy: "Policy", encoded: EncodedComparisons, device: torch.dev
     Call it under the autocast that scoring will run under.
     """
     scorer = Scorer(policy, device, tokens)
+    if not len(encoded):
+        return scorer
     sample = encoded[evenly_by_length(encoded)]
     exact = replace(scorer, tokens=1, unpacked="one by one").score_all(sample)
     try:
@@ -106,7 +108,8 @@ def make_scorer(policy: "Policy", encoded: EncodedComparisons, device: torch.dev
         said = str(error) if isinstance(error, CannotPackError) else f"{type(error).__name__}: {error}"
         return replace(scorer, unpacked=said or type(error).__name__)
     difference = torch.stack([packed.a - exact.a, packed.b - exact.b], dim=1).abs()  # [c, 2]
-    per_root = (difference / torch.tensor(sample.lengths[:, 1:]).sqrt()).max()
+    # Held-out comparisons may have a response without a token: its log-probability is 0 either way.
+    per_root = (difference / torch.tensor(sample.lengths[:, 1:]).clamp(min=1).sqrt()).max()
     dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
     largest = float(difference.max())
     if not bool(per_root <= TOLERANCE[dtype]):

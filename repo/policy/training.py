@@ -143,7 +143,7 @@ def train(
     if reference is not None and (earlier is None or earlier.policy is None):
         with accelerator.autocast():
             first = first_loss(scorer, reference, data.encoded)
-        if abs(first - math.log(2)) > _LN_2_WITHIN[accelerator.mixed_precision]:
+        if not abs(first - math.log(2)) <= _LN_2_WITHIN[accelerator.mixed_precision]:  # NaN is said too
             on_note(
                 f"before its first step the policy is not its reference: DPO's first loss is {first:.4f}, not ln 2 = "
                 f"{math.log(2):.4f}"

@@ -117,6 +117,23 @@ def test_a_model_that_packing_would_change_is_scored_as_its_own_forward_scores(n
     torch.testing.assert_close(torch.stack([logps.a, logps.b], 1).double(), expected, atol=2e-3, rtol=0)
 
 
+def test_a_response_without_a_token_is_packed_and_has_log_probability_0() -> None:
+    encoded = comparisons([(5, 0, 4), (3, 6, 0), (4, 0, 0), (9, 9, 9)])
+    scorer = make_scorer(policy(PACKED["llama"]), encoded, CPU, 4096)
+    assert scorer.unpacked == ""
+    logps = scorer.score_all(encoded)
+    assert [float(logps.a[0]), float(logps.b[1]), float(logps.a[2]), float(logps.b[2])] == [0.0] * 4
+    with torch.no_grad():
+        expected = alone(scorer.policy.model, encoded[np.array([0, 1, 3])])
+    torch.testing.assert_close(torch.stack([logps.a, logps.b], 1)[[0, 1, 3]].double(), expected, atol=1e-3, rtol=0)
+
+
+def test_no_comparison_at_all_is_scored_as_none() -> None:
+    encoded = comparisons([(5, 6, 4)])[:0]
+    scorer = make_scorer(policy(PACKED["llama"]), encoded, CPU, 4096)
+    assert len(scorer.score_all(encoded).a) == 0
+
+
 def test_an_adapter_on_the_output_layer_is_not_left_out() -> None:
     settings = PolicySettings(lora=LoraSettings(target_modules=["lm_head", "q_proj"]))
     adapted = add_lora(policy(PACKED["llama"]), settings, seed=0)
