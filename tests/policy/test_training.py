@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from annotation_examples import canonical
 from torch import Tensor
 
+from repo.annotations.simulation import simulate
 from repo.errors import UserError
 from repo.files import read_json
 from repo.policy import training
@@ -24,7 +27,7 @@ from repo.policy.scoring import Scorer
 from repo.policy.tokenization import EncodedComparisons
 from repo.policy.trainer import Metrics
 from repo.policy.training import REFERENCES, TrainingResult, learning_rate, train
-from repo.settings import LoraSettings, PolicySettings, Settings, build_settings
+from repo.settings import LoraSettings, PolicySettings, Settings, SimulationSettings, build_settings
 from tests.policy.architectures import PACKED, comparisons
 from tests.policy.architectures import policy as policy_of
 
@@ -376,6 +379,21 @@ def test_the_final_estimates_stand_on_margins_from_before_each_update(
     # Nothing was learnt before the first batch: there the policy is its own reference.
     first_batch = labels["first_margin"].abs().groupby(labels["comparison_id"]).max().nsmallest(8)
     assert first_batch.max() < 1e-3
+
+
+@pytest.mark.parametrize(("epochs", "learning_rate", "believed"), [(2, 1e-4, "last_visit"), (20, 5e-3, "first_visit")])
+def test_margins_that_repeat_labels_learnt_by_heart_are_not_believed(
+    epochs: int, learning_rate: float, believed: str, small_settings: Settings, tmp_path: Path
+) -> None:
+    # One label a comparison, thrown by a coin: whatever is learnt of it is learnt by heart.
+    written = simulate(SimulationSettings(comparisons=160, prompts=80, annotations_per_comparison=1))
+    thrown = canonical(pd.DataFrame(written))
+    thrown = thrown.assign(preference=np.random.default_rng(0).choice(["a", "b"], len(thrown)))
+    train_settings = {"epochs": epochs, "learning_rate": learning_rate}
+    settings = changed(small_settings, train=train_settings, reliability={"estimator": "none"})
+    found = train(thrown, settings, tmp_path).reliability
+    assert found["margins"] == believed
+    assert found["memorisation"]["found"] == (believed == "first_visit")
 
 
 def test_one_epoch_has_one_visit(trained: TrainingResult) -> None:

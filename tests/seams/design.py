@@ -16,7 +16,7 @@ SETTINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ties": ((), ("data.ties=split",)),
     "coins": (("reliability.coins=1",), ("reliability.coins=2",)),
     "lora": ((), ("policy.lora.rank=4",)),
-    "by_heart": ((), ("train.epochs=20", "train.batch_size=4", "train.learning_rate=0.005", "train.warmup=1")),
+    "first_visit": ((), ("train.epochs=4", "reliability.margins=first_visit")),
     "own_loss": ((), ("train.loss=my_losses:SmoothHinge", "train.loss_options={beta: 0.2}")),
     "truncation": ((), ("policy.max_length=40", "policy.max_prompt_length=24")),
     "resume": ((), ("train.checkpoint_every=2",)),
