@@ -12,11 +12,14 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.memory import peak_bytes, reset_peak, resident_bytes
 from benchmarks.speed.base import resident_with_base
 from benchmarks.speed.worlds import World
+
+if TYPE_CHECKING:
+    from repo.settings import Settings
 
 BATCH, LEARNING_RATE, BETA = 4, 1e-6, 0.1
 """Comparisons a step, and what else both sides are told."""
@@ -53,11 +56,11 @@ class Clock:
         }
 
 
-def measure(base: Path, world: World, comparisons: int, estimator: str, batch: int) -> dict[str, Any]:
-    """Return what the counted epoch took, and what is resident with the base alone."""
-    from repo import load_settings, train
+def settings_for(base: Path, world: World, estimator: str, batch: int) -> "Settings":
+    """Return what a training on this world is told."""
+    from repo import load_settings
 
-    settings = load_settings(
+    return load_settings(
         None,
         (
             f"policy.base={base}",
@@ -73,6 +76,13 @@ def measure(base: Path, world: World, comparisons: int, estimator: str, batch: i
             f"reliability.estimator={estimator}",
         ),
     )
+
+
+def measure(base: Path, world: World, comparisons: int, batch: int) -> dict[str, Any]:
+    """Return what the counted epoch took, and what is resident with the base alone."""
+    from repo import train
+
+    settings = settings_for(base, world, "full", batch)
     table = world.comparisons(comparisons)
     loaded, clock = resident_with_base(base), Clock()
     with tempfile.TemporaryDirectory() as folder:
@@ -98,8 +108,7 @@ if __name__ == "__main__":
     parser.add_argument("base", type=Path)
     parser.add_argument("world", type=World.parse)
     parser.add_argument("comparisons", type=int)
-    parser.add_argument("--estimator", default="full")
     parser.add_argument("--batch", type=int, default=BATCH)
     options = parser.parse_args()
-    print(json.dumps(measure(options.base, options.world, options.comparisons, options.estimator, options.batch)))
+    print(json.dumps(measure(options.base, options.world, options.comparisons, options.batch)))
     sys.stdout.flush()

@@ -27,7 +27,7 @@ Integers = npt.NDArray[np.int64]
 ATTENTION = "repo_branches"
 """Name under which `branch_attention` is registered with transformers."""
 
-SIMILAR = 0.85
+SIMILAR = 0.95
 """Conversations of at least this share of the longest one's length attend in one block with it."""
 
 
