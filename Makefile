@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 FUZZ_SECONDS := 600
 TORCH := cpu
 
-.PHONY: help setup demo demo-retraining test test-runs test-seams test-stores test-trl test-containers images fuzz-reading lint bench-reliability bench-scale bench-reading bench-retraining bench-speed yaml yaml-check lock clean
+.PHONY: help setup demo demo-retraining test test-runs test-seams test-stores test-trl test-containers images fuzz-reading lint bench-reliability bench-scale bench-reading bench-retraining bench-speed bench-gpu yaml yaml-check lock clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -71,6 +71,9 @@ bench-retraining: $(READY)  ## Measure passes over an inbox: the look, who has c
 
 bench-speed: $(VENV)-speed/.ready  ## Measure the training engine's speed and memory beside TRL (about half an hour on two cores; needs 16 GB)
 	$(VENV)-speed/bin/python -m benchmarks.speed.run
+
+bench-gpu: $(VENV)-speed/.ready  ## Measure the training engine on a GPU beside TRL (six minutes at most; needs 80 GB of its memory)
+	$(VENV)-speed/bin/python -m benchmarks.gpu.run
 
 # An extra of pyproject beside the lock (trl; bench, speed: the peers; fuzz; stores) lives in an environment of its own that sees
 # everything in $(VENV) and may shadow nothing of it: peers are measured with the locked numpy and pandas, and torch is

@@ -10,7 +10,10 @@ from typing import Any
 
 
 def in_its_own_process(
-    module: str, *arguments: object, environment: Mapping[str, str] = MappingProxyType({})
+    module: str,
+    *arguments: object,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    within: float | None = None,
 ) -> dict[str, Any]:
     """Run a module of the benchmarks (scale.register) with these arguments and return the JSON of its last line.
 
@@ -18,9 +21,14 @@ def in_its_own_process(
         module: below `benchmarks`.
         arguments: its command line.
         environment: variables on top of this process's own.
+        within: seconds that it may take; None: any.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+        subprocess.TimeoutExpired: it took longer, and was killed.
     """
     command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
     variables = {**os.environ, **environment}
-    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=variables)
+    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=variables, timeout=within)
     values: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return values

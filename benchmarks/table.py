@@ -52,11 +52,16 @@ def print_rows(name: str, rows: list[Row], seconds: float) -> None:
         print("  " + row.text(), flush=True)
 
 
-def conclude(results: dict[str, list[Row]], output: Path, facts: dict[str, Any]) -> int:
-    """Write results.json, with the facts about the run, and results.md; return 1 when a target is missed."""
+def write_results(results: dict[str, list[Row]], output: Path, facts: dict[str, Any]) -> None:
+    """Write results.json, with the facts about the run, and results.md."""
     values = {name: [asdict(row) for row in rows] for name, rows in results.items()}
     write_json(output / "results.json", {**facts, "benchmarks": values})
     write_text(output / "results.md", markdown(results))
+
+
+def conclude(results: dict[str, list[Row]], output: Path, facts: dict[str, Any]) -> int:
+    """Write the results; return 1 when a target is missed."""
+    write_results(results, output, facts)
     missed = [row for rows in results.values() for row in rows if row.ok is False]
     print(f"\n{len(missed)} target(s) missed; written to {output}")
     return 1 if missed else 0

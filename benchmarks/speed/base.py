@@ -4,8 +4,12 @@ Not Qwen2 itself: transformers 5 reads every tokenizer beside a Qwen2 as that fa
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.memory import resident_bytes
+from benchmarks.speed.device import held_bytes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 VOCABULARY, POSITIONS = 32_768, 2048
 """With them 22 million parameters."""
@@ -33,7 +37,7 @@ def make_base(folder: Path, vocabulary: int = VOCABULARY, positions: int = POSIT
     with torch.random.fork_rng():
         torch.manual_seed(0)
         LlamaForCausalLM(config).save_pretrained(folder)
-    _tokenizer(vocabulary).save_pretrained(folder)
+    make_tokenizer(vocabulary).save_pretrained(folder)
     return folder
 
 
@@ -42,8 +46,8 @@ def word(number: int) -> str:
     return f"w{number}"
 
 
-def resident_with_base(base: Path) -> int:
-    """Load the base as anybody would, and return the memory that then is resident; the model is let go again.
+def held_with_base(base: Path) -> int:
+    """Load the base as anybody would, and return the memory that then is held; the model is let go again.
 
     Either side loads it once more in a way of its own: what counts is the memory beyond a process that holds the
     libraries and the weights.
@@ -51,12 +55,14 @@ def resident_with_base(base: Path) -> int:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     sum(parameter.sum() for parameter in model.parameters())  # weights that lie in a mapped file are read now
-    return resident_bytes()
+    return held_bytes()
 
 
-def _tokenizer(vocabulary: int):  # type: ignore[no-untyped-def]
+def make_tokenizer(vocabulary: int) -> "PreTrainedTokenizerFast":
+    """Return a tokenizer of so many words."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,21 +1,21 @@
 """This side: `repo.train` on a world, in a process of its own.
 
 Two epochs; the first is the warm-up, the second is counted: every comparison of the world once, in whichever batches
-the engine makes. The clock runs from the first epoch's last log record to the second's, so neither tokenizing nor the
-reference's scores nor saving count. The kernel's peak is reset where the clock starts and read where it ends.
+the engine makes. The clock runs from the end of the first epoch to that of the second, so neither tokenizing nor the
+reference's scores nor saving count. The peak is reset where the clock starts and read where it ends.
 """
 
 import argparse
 import json
+import math
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.memory import peak_bytes, reset_peak, resident_bytes
-from benchmarks.speed.base import resident_with_base
+from benchmarks.speed.base import held_with_base
+from benchmarks.speed.device import held_bytes, now, peak_bytes, reset_peak
 from benchmarks.speed.worlds import World
 
 if TYPE_CHECKING:
@@ -27,80 +27,81 @@ BATCH, LEARNING_RATE, BETA = 4, 1e-6, 0.1
 
 @dataclass
 class Clock:
-    """Receives the log records of an epoch of warm-up and of one that counts."""
+    """Receives the log record that ends the warm-up's epoch, and the one that ends the counted one."""
 
     began: float | None = None
     ended: float = 0.0
     before: int = 0
     peak: int = 0
-    first_loss: float | None = None
 
     def __call__(self, record: dict[str, float]) -> None:
         """Take the time and the memory."""
-        self.ended, self.peak = time.perf_counter(), peak_bytes()
-        if self.first_loss is None:
-            self.first_loss = record["loss"]
+        self.ended, self.peak = now(), peak_bytes()
         if self.began is None and record["epoch"] >= 1:
-            self.before = resident_bytes()
+            self.before = held_bytes()
             reset_peak()
-            self.began = time.perf_counter()
+            self.began = now()
 
     def measured(self) -> dict[str, Any]:
-        """Return seconds, memory before and at the peak, and the first step's loss."""
+        """Return seconds, and memory before and at the peak."""
         assert self.began is not None, "an epoch is logged at its end"
-        return {
-            "seconds": self.ended - self.began,
-            "before_bytes": self.before,
-            "peak_bytes": self.peak,
-            "first_loss": self.first_loss,
-        }
+        return {"seconds": self.ended - self.began, "before_bytes": self.before, "peak_bytes": self.peak}
 
 
-def settings_for(base: Path, world: World, estimator: str, batch: int) -> "Settings":
-    """Return what a training on this world is told."""
+def settings_for(base: Path, world: World, *others: str) -> "Settings":
+    """Return what a training on this world is told: in float32 on a CPU, and in bfloat16 on a GPU."""
     from repo import load_settings
 
     return load_settings(
         None,
         (
             f"policy.base={base}",
-            "policy.precision=float32",
             f"policy.max_length={world.max_length}",
             f"policy.max_prompt_length={world.max_prompt_length}",
             f"train.loss_options={{beta: {BETA}}}",
             f"train.learning_rate={LEARNING_RATE}",
-            f"train.batch_size={batch}",
+            f"train.batch_size={BATCH}",
             "train.epochs=2",
-            "train.log_every=1",
             "train.checkpoint_every=0",
-            f"reliability.estimator={estimator}",
+            *others,
         ),
     )
 
 
-def measure(base: Path, world: World, comparisons: int, batch: int) -> dict[str, Any]:
-    """Return what the counted epoch took, and what is resident with the base alone."""
+def measure(base: Path, world: World, comparisons: int, batch: int = BATCH, rank: int = 0) -> dict[str, Any]:
+    """Return what the counted epoch took, and what is held with the base alone.
+
+    Args:
+        base: a policy's folder.
+        world, comparisons: what it is trained on.
+        batch: comparisons a step.
+        rank: of the adapters that are trained; 0: all weights are.
+    """
     from repo import train
 
-    settings = settings_for(base, world, "full", batch)
+    steps = math.ceil(comparisons / batch)
+    adapters = (f"policy.lora.rank={rank}",) if rank else ()
+    settings = settings_for(base, world, f"train.batch_size={batch}", f"train.log_every={steps}", *adapters)
     table = world.comparisons(comparisons)
-    loaded, clock = resident_with_base(base), Clock()
+    loaded, clock = held_with_base(base), Clock()
     with tempfile.TemporaryDirectory() as folder:
-        train(table, settings, Path(folder), on_log=clock)
+        result = train(table, settings, Path(folder), on_log=clock)
     return {
         **clock.measured(),
+        "first_loss": result.summary["first_dpo_loss"],
+        "packing": result.summary["packing"],
         "loaded_bytes": loaded,
         "comparisons": comparisons,
         "annotations": len(table),
-        "tokens": _tokens(table),
+        "tokens": _tokens(table, "prompt", "response_a", "response_b"),
+        "response_tokens": _tokens(table, "response_a", "response_b"),
     }
 
 
-def _tokens(table: Any) -> int:
-    """Return the tokens of all comparisons: the prompt once, each response with its end token."""
+def _tokens(table: Any, *texts: str) -> int:
+    """Return the tokens of these texts of all comparisons, with the end token of each response."""
     each = table.drop_duplicates("comparison_id")
-    words = sum(each[name].str.split().str.len().sum() for name in ("prompt", "response_a", "response_b"))
-    return int(words) + 2 * len(each)
+    return int(sum(each[name].str.split().str.len().sum() for name in texts)) + 2 * len(each)
 
 
 if __name__ == "__main__":
@@ -109,6 +110,7 @@ if __name__ == "__main__":
     parser.add_argument("world", type=World.parse)
     parser.add_argument("comparisons", type=int)
     parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--rank", type=int, default=0)
     options = parser.parse_args()
-    print(json.dumps(measure(options.base, options.world, options.comparisons, options.batch)))
+    print(json.dumps(measure(options.base, options.world, options.comparisons, options.batch, options.rank)))
     sys.stdout.flush()

@@ -11,7 +11,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.speed.ours import BATCH, settings_for
+from benchmarks.speed.ours import settings_for
 from benchmarks.speed.worlds import World
 
 ESTIMATORS = ("full", "none")
@@ -31,7 +31,7 @@ def measure(base: Path, world: World, comparisons: int, turns: int) -> dict[str,
             with tempfile.TemporaryDirectory() as folder:
                 train(
                     table,
-                    settings_for(base, world, estimator, BATCH),
+                    settings_for(base, world, f"reliability.estimator={estimator}", "train.log_every=1"),
                     Path(folder),
                     on_log=lambda _, times=times: times.append(time.perf_counter()),
                 )

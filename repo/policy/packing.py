@@ -153,20 +153,20 @@ def _ranges(sizes: Integers) -> Integers:
 
 
 class _Spread(torch.autograd.Function):
-    """Packed tokens → blocks of conversations. A gather both ways: fast, and the same to the bit on every device."""
+    """Packed tokens → blocks of conversations. No place is written twice: the same to the bit on every device."""
 
     @staticmethod
     def forward(ctx: Any, packed: Tensor, branches: Branches) -> Tensor:
         """Return shape [S, …] of shape [N, …]."""
         ctx.branches = branches
-        return packed[branches.sources]
+        return packed.index_select(0, branches.sources)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """A prompt's tokens stand in two conversations, all others in one; padding is nobody's."""
         branches: Branches = ctx.branches
-        packed = gradient[branches.places]  # [N, …]
-        packed[branches.prompt] += gradient[branches.prompt_again]
+        packed = gradient.index_select(0, branches.places)  # [N, …]
+        packed.index_add_(0, branches.prompt, gradient.index_select(0, branches.prompt_again))
         return packed, None
 
 
@@ -177,13 +177,13 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, padded: Tensor, branches: Branches) -> Tensor:
         """Return shape [N, …] of shape [S, …]."""
         ctx.branches = branches
-        return padded[branches.places]
+        return padded.index_select(0, branches.places)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """Nothing flows to padding, nor to the prompts beside b."""
         padded = gradient.new_zeros(len(ctx.branches.sources), *gradient.shape[1:])  # [S, …]
-        padded[ctx.branches.places] = gradient
+        padded.index_copy_(0, ctx.branches.places, gradient)
         return padded, None
 
 

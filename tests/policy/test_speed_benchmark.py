@@ -65,7 +65,7 @@ def test_trl_gets_a_row_an_annotation_with_what_its_annotator_said() -> None:
 
 
 def test_our_side_counts_every_comparison_once(base: Path) -> None:
-    found = measure(base, SMALL, 6, "full", batch=4)
+    found = measure(base, SMALL, 6, batch=4)
     assert (found["comparisons"], found["annotations"]) == (6, 18)
     assert found["first_loss"] == pytest.approx(log(2), abs=1e-3)
     assert found["seconds"] > 0
