@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -163,6 +165,43 @@ def checkpoint_gradients(policy: Policy) -> None:
         if hasattr(module, "gradient_checkpointing"):
             # Asked for only "in training", which would switch dropout on too: so of these modules alone.
             module.training = True
+
+
+def compile_layers(policy: Policy) -> None:
+    """Let torch.compile translate each decoder layer when it is first run; their shapes may differ from run to run.
+
+    Raises:
+        UserError: the model's code does not say what its layers are.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [module for module in policy.model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
+        raise UserError(f"train.compile: {type(policy.model).__name__} does not say what its layers are", _NO_COMPILE)
+    for layer in layers:
+        layer.compile(dynamic=True)
+
+
+@contextmanager
+def compiling(compiled: bool) -> Iterator[None]:
+    """Say in words what keeps torch.compile from translating; `compiled` layers run for the first time within.
+
+    Raises:
+        UserError: torch.compile failed.
+    """
+    if not compiled:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UserError(f"train.compile: {said}", _NO_COMPILE) from error
+
+
+_NO_COMPILE = "set it to false; what it needs is a C++ compiler, and Triton on a GPU"
 
 
 def merge_lora(policy: Policy) -> Policy:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from repo.policy.tokenization import EncodedComparisons
 
@@ -23,12 +23,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Integers = npt.NDArray[np.int64]
+Block = tuple[int, int, int]
 
 ATTENTION = "repo_branches"
 """Name under which `branch_attention` is registered with transformers."""
 
 SIMILAR = 0.95
 """Conversations of at least this share of the longest one's length attend in one block with it."""
+
+MOSTLY_PROMPT = 2.5
+"""In a conversation with b that is so many times as long as b, b alone asks: the prompt's answers are read off a's.
+
+Then a mask says who sees whom, and what it hides is computed all the same: for longer responses that costs more.
+"""
 
 
 class CannotPackError(Exception):
@@ -54,14 +61,15 @@ class Branches(_OnDevice):
         places: place in `sources` of each packed token, a prompt's in the conversation with a, shape [N].
         prompt: packed places of all prompts' tokens, shape [P].
         prompt_again: places in `sources` of the same tokens in the conversations with b, shape [P].
-        blocks: (conversations B, width T) of each block; ΣB · T = S.
+        blocks: (conversations B, width T, prompt P) of each block; the first P tokens of its conversations do not ask.
+            ΣB · T = S.
     """
 
     sources: Tensor
     places: Tensor
     prompt: Tensor
     prompt_again: Tensor
-    blocks: tuple[tuple[int, int], ...]
+    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ class PackedBatch(_OnDevice):
     @property
     def comparisons(self) -> int:
         """c."""
-        return sum(conversations for conversations, _ in self.branches.blocks) // 2
+        return sum(conversations for conversations, _, _ in self.branches.blocks) // 2
 
 
 def pack(encoded: EncodedComparisons) -> PackedBatch:
@@ -101,11 +109,13 @@ def pack(encoded: EncodedComparisons) -> PackedBatch:
     in_second = after_prompt >= first[comparison]  # [N]
     positions = np.where(in_second, within - first[comparison], within)  # [N]
     conversation = comparison + np.where(in_second, len(encoded), 0)  # [N]
-    blocks, rows = _blocks(np.concatenate([prompts + first, prompts + second]))
+    mostly_prompt = (second > 0) & (prompts + second > MOSTLY_PROMPT * second)  # [c]
+    silent = np.where(mostly_prompt, prompts, 0)  # [c]; tokens that do not ask again beside b
+    blocks, rows = _blocks(np.concatenate([prompts + first, prompts + second]), np.pad(silent, (len(silent), 0)))
     places = rows[conversation] + positions  # [N]
     prompt = np.flatnonzero(after_prompt < 0)  # [P]
     prompt_again = rows[comparison[prompt] + len(encoded)] + positions[prompt]  # [P]
-    sources = np.zeros(sum(size * width for size, width in blocks), np.int64)  # [S]
+    sources = np.zeros(sum(size * width for size, width, _ in blocks), np.int64)  # [S]
     sources[places] = np.arange(len(places))
     sources[prompt_again] = prompt
     responses = np.flatnonzero(after_prompt >= 0)  # [R]
@@ -130,17 +140,22 @@ def pack(encoded: EncodedComparisons) -> PackedBatch:
     )
 
 
-def _blocks(lengths: Integers) -> tuple[tuple[tuple[int, int], ...], Integers]:
-    """Return blocks of conversations of similar lengths, and where each conversation begins, shape [2c]."""
-    order = np.argsort(-lengths, kind="stable")  # [2c]; the longest first
-    blocks: list[tuple[int, int]] = []
+def _blocks(lengths: Integers, silent: Integers) -> tuple[tuple[Block, ...], Integers]:
+    """Return blocks of conversations of similar lengths, and where each conversation begins, shape [2c].
+
+    Args:
+        lengths: of the conversations, shape [2c].
+        silent: how many of a conversation's first tokens do not ask, shape [2c]; if any, it has a block of its own.
+    """
+    order = np.lexsort((-lengths, silent > 0))  # [2c]; the longest first
+    blocks: list[Block] = []
     rows = np.zeros(len(lengths), np.int64)  # [2c]
     start = 0
     for place in order:
-        if not blocks or lengths[place] < SIMILAR * blocks[-1][1]:
-            blocks.append((0, int(lengths[place])))
-        size, width = blocks[-1]
-        blocks[-1] = size + 1, width
+        if not blocks or silent[place] or lengths[place] < SIMILAR * blocks[-1][1]:
+            blocks.append((0, int(lengths[place]), int(silent[place])))
+        size, width, prompt = blocks[-1]
+        blocks[-1] = size + 1, width, prompt
         rows[place] = start
         start += width
     return tuple(blocks), rows
@@ -218,7 +233,7 @@ def branch_attention(
     if branches is None or attention_mask is not None or asked:
         raise CannotPackError(f"its attention takes {', '.join(asked) or 'a mask of its own'}")
     spread = [_Spread.apply(x[0].transpose(0, 1), branches) for x in (query, key, value)]  # [S, H or K, D] each
-    areas = [conversations * width for conversations, width in branches.blocks]
+    areas = [conversations * width for conversations, width, _ in branches.blocks]
     attended = [
         _attend(q, k, v, block, scaling, sliding_window)
         for q, k, v, block in zip(*(x.split(areas) for x in spread), branches.blocks, strict=True)
@@ -233,33 +248,34 @@ def _attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    block: tuple[int, int],
+    block: Block,
     scaling: float | None,
     sliding_window: int | None,
 ) -> Tensor:
-    """Return causal attention within a block's conversations, shape [B · T, H, D'].
+    """Return causal attention within a block's conversations, shape [B · T, H, D']; 0 where a token does not ask.
 
     Args:
         query, key, value: shapes [B · T, H, D], [B · T, K, D] and [B · T, K, D'].
-        block: B and T.
+        block: B, T and P.
         scaling, sliding_window: see `branch_attention`.
     """
-    query, key, value = (x.view(*block, *x.shape[1:]).transpose(1, 2) for x in (query, key, value))  # [B, H or K, T, D]
-    groups, width = query.shape[1] // key.shape[1], query.shape[2]
+    size, width, prompt = block
+    query, key, value = (x.view(size, width, *x.shape[1:]).transpose(1, 2) for x in (query, key, value))
+    groups = query.shape[1] // key.shape[1]  # of [B, H or K, T, D]
     if groups > 1:
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
     mask = None
-    if sliding_window is not None and sliding_window < width:
-        mask = _window(width, sliding_window, query.device)  # [T, T]
-    attended = scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None, scale=scaling)
-    return attended.transpose(1, 2).flatten(0, 1)
+    if prompt or (sliding_window is not None and sliding_window < width):
+        mask = _seen(width, prompt, sliding_window or width, query.device)  # [T − P, T]
+    asked = query[:, :, prompt:]  # [B, H, T − P, D]
+    attended = scaled_dot_product_attention(asked, key, value, mask, is_causal=mask is None, scale=scaling)
+    return pad(attended.transpose(1, 2), (0, 0, 0, 0, prompt, 0)).flatten(0, 1)
 
 
-def _window(width: int, size: int, device: torch.device) -> Tensor:
-    """Return which of `width` tokens (columns) each one sees (rows), bool, shape [T, T]."""
-    place = torch.arange(width, device=device)  # [T]
-    back: Tensor = place[:, None] - place  # [T, T]
-    return (back >= 0) & (back < size)
+def _seen(width: int, prompt: int, window: int, device: torch.device) -> Tensor:
+    """Return which of T tokens (columns) each of those behind the prompt sees (rows), bool, shape [T − P, T]."""
+    before = torch.ones(width - prompt, width, dtype=torch.bool, device=device).tril_(prompt)
+    return before if window >= width else before.triu_(prompt - window + 1)
 
 
 @contextmanager
@@ -267,7 +283,8 @@ def packed_attention(model: "PreTrainedModel") -> Iterator[None]:
     """Let the model attend by `branch_attention`, forward and backward, until the block ends."""
     from transformers import AttentionInterface
 
-    AttentionInterface.register(ATTENTION, branch_attention)
+    # Into how many blocks it splits differs from pass to pass: compiled layers call it as it is.
+    AttentionInterface.register(ATTENTION, torch.compiler.disable(branch_attention))
     configs = [model.config, *(part.config for part in model.modules() if hasattr(part, "config"))]
     unique = {id(config): config for config in configs}.values()
     before = [config._attn_implementation for config in unique]

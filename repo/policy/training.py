@@ -22,6 +22,8 @@ from repo.policy.loading import (
     Policy,
     add_lora,
     checkpoint_gradients,
+    compile_layers,
+    compiling,
     frozen_dtype,
     load_policy,
     make_tiny_policy,
@@ -135,7 +137,9 @@ def train(
     policy = add_lora(policy, settings.policy, settings.train.seed)
     if settings.train.gradient_checkpointing:
         checkpoint_gradients(policy)
-    with accelerator.autocast():
+    if settings.train.compile:
+        compile_layers(policy)
+    with compiling(settings.train.compile), accelerator.autocast():
         scorer = make_scorer(policy, data.encoded, accelerator.device, tokens_per_pass(settings.policy))
     if scorer.unpacked:
         on_note(f"prompts are computed once a response, and padded: {scorer.unpacked}")

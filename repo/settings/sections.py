@@ -214,6 +214,9 @@ class TrainSettings(Section):
     gradient_checkpointing: bool = Field(
         False, description="compute layers anew in the backward pass: much less memory, about a third more time"
     )
+    compile: bool = Field(
+        False, description="translate the policy's layers by torch.compile; worth its minute in a long run on a GPU"
+    )
     seed: int = Field(0, description="seed of weights and batch order")
     log_every: int = Field(5, ge=1, description="steps between logged metrics")
     checkpoint_every: int = Field(100, ge=0, description="steps between checkpoints; 0: none")

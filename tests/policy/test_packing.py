@@ -19,7 +19,7 @@ from repo.settings import LoraSettings, PolicySettings
 from tests.policy.architectures import NOT_PACKED, PACKED, VOCABULARY, comparisons, policy
 
 CPU = torch.device("cpu")
-LENGTHS = [(50, 60, 40), (3, 10, 80), (120, 20, 2), (1, 1, 1), (30, 90, 91), (490, 700, 350)]
+LENGTHS = [(50, 60, 40), (3, 10, 80), (120, 20, 2), (1, 1, 1), (30, 90, 91), (490, 700, 350), (300, 40, 120)]
 sizes = st.integers(1, 9)
 several = st.lists(st.tuples(sizes, sizes, sizes), min_size=1, max_size=6)
 
@@ -52,7 +52,7 @@ def test_every_conversation_lies_whole_in_a_row_of_a_block_of_similar_ones(lengt
     batch = pack(encoded)
     branches, widths = batch.branches, {}
     start = 0
-    for size, width in branches.blocks:
+    for size, width, _ in branches.blocks:
         widths |= {start + row * width: width for row in range(size)}
         start += size * width
     assert start == len(branches.sources)

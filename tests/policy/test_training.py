@@ -3,6 +3,7 @@
 import copy
 import math
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -394,6 +395,30 @@ def test_margins_that_repeat_labels_learnt_by_heart_are_not_believed(
     found = train(thrown, settings, tmp_path).reliability
     assert found["margins"] == believed
     assert found["memorisation"]["found"] == (believed == "first_visit")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_layers_train_to_the_same_numbers(
+    trained: TrainingResult, annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path
+) -> None:
+    compiled = train(annotations, changed(small_settings, train={"compile": True}), tmp_path)
+    assert compiled.summary["packing"]["used"]
+    for ours, theirs in zip(compiled.history, trained.history, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
+    assert [name for name in weights(compiled) if "_orig_mod" in name] == []
+
+
+@pytest.mark.slow
+def test_what_keeps_layers_from_being_compiled_is_said(
+    annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
+    with (
+        torch._inductor.utils.fresh_cache(),
+        pytest.raises(UserError, match=r"train\.compile(.|\n)*set it to false"),
+    ):
+        train(annotations, changed(small_settings, train={"compile": True}), tmp_path)
 
 
 def test_one_epoch_has_one_visit(trained: TrainingResult) -> None:
