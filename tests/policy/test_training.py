@@ -413,6 +413,7 @@ def test_compiled_layers_train_to_the_same_numbers(
 def test_what_keeps_layers_from_being_compiled_is_said(
     annotations: pd.DataFrame, small_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    torch.compiler.reset()  # of what another test has compiled nothing is found again
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
     with (
         torch._inductor.utils.fresh_cache(),
