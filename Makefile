@@ -69,10 +69,10 @@ bench-reading: $(READY)  ## Measure reading a million rows beside the datasets l
 bench-retraining: $(READY)  ## Measure passes over an inbox: the look, who has changed, warm against cold start (about three minutes)
 	$(BIN)/python -m benchmarks.retraining.run
 
-bench-speed: $(VENV)-speed/.ready  ## Measure the training engine's speed and memory beside TRL (about half an hour on two cores; needs 16 GB)
+bench-speed: $(VENV)-speed/.ready  ## Measure the training engine's speed and memory beside TRL (three quarters of an hour on two cores; needs 12 GB)
 	$(VENV)-speed/bin/python -m benchmarks.speed.run
 
-bench-gpu: $(VENV)-speed/.ready  ## Measure the training engine on a GPU beside TRL (six minutes at most; needs 80 GB of its memory)
+bench-gpu: $(VENV)-speed/.ready  ## Measure the training engine on a GPU beside TRL (six minutes at most; sized for a card of 80 GB)
 	$(VENV)-speed/bin/python -m benchmarks.gpu.run
 
 # An extra of pyproject beside the lock (trl; bench, speed: the peers; fuzz; stores) lives in an environment of its own that sees
