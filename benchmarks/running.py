@@ -15,26 +15,22 @@ Sections = Sequence[tuple[str, Callable[[bool], list[Row]]]]
 
 
 def parse_options(
-    description: str | None, quick: str, sections: Sections, results: Path, arguments: list[str] | None
+    description: str | None, quick: str, names: Sequence[str], results: Path, arguments: list[str] | None
 ) -> argparse.Namespace:
-    """Return quick, only and output; see `options_parser`."""
-    return options_parser(description, quick, [name for name, _ in sections], results).parse_args(arguments)
-
-
-def options_parser(description: str | None, quick: str, names: Sequence[str], results: Path) -> argparse.ArgumentParser:
-    """Return a parser of quick, only and output.
+    """Return quick, only and output.
 
     Args:
         description: the module's docstring.
         quick: what the quick form is.
         names: of the benchmarks.
         results: where results go by default.
+        arguments: the command line; None: this process's.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--only", nargs="+", choices=names, help="these benchmarks only")
     parser.add_argument("--output", type=Path, default=results, help="directory for table, JSON and figures")
-    return parser
+    return parser.parse_args(arguments)
 
 
 def measure_sections(

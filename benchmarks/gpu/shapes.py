@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.speed.base import SPECIAL, make_tokenizer
+from benchmarks.speed.base import SPECIAL, llama_config, save_random
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig
@@ -46,7 +46,9 @@ class Shape:
             (self.hidden, keys),
             (self.hidden, keys),
             (self.hidden, self.hidden),
-            *((wide, wide, wide[::-1])),
+            wide,
+            wide,
+            wide[::-1],
         )
 
     @property
@@ -77,36 +79,20 @@ class Shape:
 
     def config(self, positions: int) -> "LlamaConfig":
         """Return the configuration of a Llama of this shape."""
-        from transformers import LlamaConfig
-
-        return LlamaConfig(
-            vocab_size=self.vocabulary,
+        return llama_config(
+            self.vocabulary,
+            positions,
             hidden_size=self.hidden,
             intermediate_size=self.intermediate,
             num_hidden_layers=self.layers,
             num_attention_heads=self.heads,
             num_key_value_heads=self.key_value_heads,
-            max_position_embeddings=positions,
             tie_word_embeddings=self.tied,
-            pad_token_id=0,
-            bos_token_id=1,
-            eos_token_id=2,
         )
 
     def save(self, folder: Path, positions: int) -> None:
         """Write a policy of this shape in Hugging Face format, in bfloat16 where nothing trains its weights."""
-        import torch
-        from transformers import LlamaForCausalLM
-
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(torch.bfloat16 if self.rank else torch.float32)
-        torch.manual_seed(0)
-        try:
-            with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-                LlamaForCausalLM(self.config(positions)).save_pretrained(folder)
-        finally:
-            torch.set_default_dtype(before)
-        make_tokenizer(self.vocabulary).save_pretrained(folder)
+        save_random(self.config(positions), folder, "bfloat16" if self.rank else "float32")
 
     def shortened(self) -> "Shape":
         """Return a shape of the same kind that trains on a CPU in a moment: for the quick form."""

@@ -57,7 +57,7 @@ MINUTES = 25
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmarks named; return 1 when a target is missed."""
     quick = "small sizes, a few minutes; most targets not judged"
-    options = parse_options(__doc__, quick, BENCHMARKS, RESULTS, arguments)
+    options = parse_options(__doc__, quick, [name for name, _ in BENCHMARKS], RESULTS, arguments)
     warnings.simplefilter("ignore", ReliabilityWarning)
     started = time.perf_counter()
     results = measure_sections(BENCHMARKS, FIGURES, options)

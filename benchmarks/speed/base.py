@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks.speed.device import held_bytes
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 VOCABULARY, POSITIONS = 32_768, 2048
 """With them 22 million parameters."""
@@ -18,27 +18,29 @@ SPECIAL = ("<pad>", "<s>", "</s>")
 
 def make_base(folder: Path, vocabulary: int = VOCABULARY, positions: int = POSITIONS) -> Path:
     """Save the base in Hugging Face format, the same weights every time, and return the folder."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=384,
-        intermediate_size=1024,
-        num_hidden_layers=6,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-        max_position_embeddings=positions,
-        tie_word_embeddings=True,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        LlamaForCausalLM(config).save_pretrained(folder)
-    make_tokenizer(vocabulary).save_pretrained(folder)
+    sizes = {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 6}
+    heads = {"num_attention_heads": 6, "num_key_value_heads": 2, "tie_word_embeddings": True}
+    save_random(llama_config(vocabulary, positions, **sizes, **heads), folder)
     return folder
+
+
+def llama_config(vocabulary: int, positions: int, **sizes: int) -> "LlamaConfig":
+    """Return the configuration of a Llama for the tokenizer here; `sizes` by transformers' names."""
+    from transformers import LlamaConfig
+
+    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    return LlamaConfig(vocab_size=vocabulary, max_position_embeddings=positions, **special, **sizes)
+
+
+def save_random(config: "LlamaConfig", folder: Path, dtype: str = "float32") -> None:
+    """Save a policy with random weights, the same ones every time on a device, and its tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.random.fork_rng(), torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).save_pretrained(folder)
+    make_tokenizer(config.vocab_size).save_pretrained(folder)
 
 
 def word(number: int) -> str:

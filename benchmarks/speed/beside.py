@@ -73,8 +73,8 @@ def _rows(name: str, contest: Contest, quick: bool) -> list[Row]:
     return [
         *_speed(contest, ours, peer, quick),
         *_memory(contest, ours, peer, quick),
-        _first_loss("ours", ours, quick),
-        _first_loss("TRL", peer, quick),
+        first_loss("ours", ours, LN_2_WITHIN, quick),
+        first_loss("TRL", peer, LN_2_WITHIN, quick),
     ]
 
 
@@ -121,6 +121,7 @@ def _memory(contest: Contest, ours: list[dict[str, Any]], peer: list[dict[str, A
     ]
 
 
-def _first_loss(side: str, runs: list[dict[str, Any]], quick: bool) -> Row:
+def first_loss(side: str, runs: list[dict[str, Any]], within: float, quick: bool) -> Row:
+    """Return how far the runs' first losses are from ln 2."""
     off = max(abs(run["first_loss"] - log(2)) for run in runs)
-    return Row(f"{side}: first loss off ln 2", f"≤ {LN_2_WITHIN:g}", off, None if quick else off <= LN_2_WITHIN)
+    return Row(f"{side}: first loss off ln 2", f"≤ {within:g}", off, None if quick else off <= within)

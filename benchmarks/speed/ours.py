@@ -89,7 +89,6 @@ def measure(base: Path, world: World, comparisons: int, batch: int = BATCH, rank
     return {
         **clock.measured(),
         "first_loss": result.summary["first_dpo_loss"],
-        "packing": result.summary["packing"],
         "loaded_bytes": loaded,
         "comparisons": comparisons,
         "annotations": len(table),

@@ -112,18 +112,10 @@ def _adapters(rank: int) -> Any:
     """Return what our own policy.lora.rank comes to, or None."""
     if rank == 0:
         return None
-    from peft import LoraConfig, TaskType
-
+    from repo.policy.loading import lora_config
     from repo.settings import LoraSettings
 
-    ours = LoraSettings(rank=rank)
-    return LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
-        r=rank,
-        lora_alpha=ours.alpha,
-        target_modules=ours.target_modules,
-        lora_dropout=0.0,
-    )
+    return lora_config(LoraSettings(rank=rank))
 
 
 if __name__ == "__main__":

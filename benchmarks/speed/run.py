@@ -29,7 +29,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results/speed"
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmarks named; return 1 when a target is missed."""
     quick = "everything in its smallest form; no target judged"
-    options = parse_options(__doc__, quick, BENCHMARKS, RESULTS, arguments)
+    options = parse_options(__doc__, quick, [name for name, _ in BENCHMARKS], RESULTS, arguments)
     results = measure_sections(BENCHMARKS, FIGURES, options)
     return conclude(results, options.output, {"quick": options.quick, "cores": len(os.sched_getaffinity(0))})
 

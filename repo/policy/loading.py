@@ -13,9 +13,10 @@ import torch
 
 from repo.annotations.schema import display_text
 from repo.errors import UserError
-from repo.settings import PolicySettings, Settings
+from repo.settings import LoraSettings, PolicySettings, Settings
 
 if TYPE_CHECKING:
+    from peft import LoraConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TINY = "tiny"
@@ -133,20 +134,26 @@ def add_lora(policy: Policy, settings: PolicySettings, seed: int) -> Policy:
     """Put low-rank adapters on the policy when the settings ask for them; the same seed gives the same adapters."""
     if settings.lora is None:
         return policy
-    from peft import LoraConfig, TaskType, get_peft_model
+    from peft import get_peft_model
 
-    config = LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
-        r=settings.lora.rank,
-        lora_alpha=settings.lora.alpha,
-        target_modules=settings.lora.target_modules,
-    )
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return Policy(get_peft_model(policy.model, config), policy.tokenizer)
+            return Policy(get_peft_model(policy.model, lora_config(settings.lora)), policy.tokenizer)
     except ValueError as error:
         raise UserError(f"policy.lora: {error}", "name modules of this model in policy.lora.target_modules") from None
+
+
+def lora_config(settings: LoraSettings) -> "LoraConfig":
+    """Return what peft makes these adapters of."""
+    from peft import LoraConfig, TaskType
+
+    return LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        target_modules=settings.target_modules,
+    )
 
 
 def checkpoint_gradients(policy: Policy) -> None:

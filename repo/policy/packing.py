@@ -269,7 +269,8 @@ def _attend(
         mask = _seen(width, prompt, sliding_window or width, query.device)  # [T − P, T]
     asked = query[:, :, prompt:]  # [B, H, T − P, D]
     attended = scaled_dot_product_attention(asked, key, value, mask, is_causal=mask is None, scale=scaling)
-    return pad(attended.transpose(1, 2), (0, 0, 0, 0, prompt, 0)).flatten(0, 1)
+    attended = attended.transpose(1, 2)  # [B, T − P, H, D']
+    return (pad(attended, (0, 0, 0, 0, prompt, 0)) if prompt else attended).flatten(0, 1)
 
 
 def _seen(width: int, prompt: int, window: int, device: torch.device) -> Tensor:

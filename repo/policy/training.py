@@ -40,7 +40,7 @@ from repo.policy.reliabilities import (
     gold_comparisons,
     make_estimator,
 )
-from repo.policy.scoring import make_scorer, tokens_per_pass
+from repo.policy.scoring import Scorer, make_scorer, tokens_per_pass
 from repo.policy.trainer import Metrics, Trainer
 from repo.reliability.drift import DRIFT_FILE
 from repo.reliability.online.estimators import Estimator
@@ -137,21 +137,12 @@ def train(
     policy = add_lora(policy, settings.policy, settings.train.seed)
     if settings.train.gradient_checkpointing:
         checkpoint_gradients(policy)
-    if settings.train.compile:
-        compile_layers(policy)
-    with compiling(settings.train.compile), accelerator.autocast():
+    with accelerator.autocast():
         scorer = make_scorer(policy, data.encoded, accelerator.device, tokens_per_pass(settings.policy))
     if scorer.unpacked:
         on_note(f"prompts are computed once a response, and padded: {scorer.unpacked}")
-    first = None
-    if reference is not None and (earlier is None or earlier.policy is None):
-        with accelerator.autocast():
-            first = first_loss(scorer, reference, data.encoded)
-        if not abs(first - math.log(2)) <= _LN_2_WITHIN[accelerator.mixed_precision]:  # NaN is said too
-            on_note(
-                f"before its first step the policy is not its reference: DPO's first loss is {first:.4f}, not ln 2 = "
-                f"{math.log(2):.4f}"
-            )
+    if settings.train.compile:
+        compile_layers(policy)  # after packing was checked: what fails here is no reason to pad
     trainer = Trainer(
         scorer=scorer,
         reference=reference,
@@ -172,12 +163,34 @@ def train(
         on_log=on_log,
         on_note=on_note,
     )
-    trainer.run()
+    first = None
+    with compiling(settings.train.compile):
+        if reference is not None and (earlier is None or earlier.policy is None):
+            first = _first_loss(scorer, reference, data, accelerator, on_note)
+        trainer.run()
     past = Past(known, earlier.version, settings.retrain.drift_odds) if earlier else None
     result = _save(trainer, settings, output, prior_state, past, first, time.monotonic() - started)
     if checkpoints is None:
         shutil.rmtree(output / "checkpoints", ignore_errors=True)
     return result
+
+
+def _first_loss(
+    scorer: Scorer,
+    reference: ResponseLogps,
+    data: PreferenceData,
+    accelerator: "Accelerator",
+    on_note: Callable[[str], None],
+) -> float:
+    """Return DPO's loss before the first step, and say so where it is not ln 2."""
+    with accelerator.autocast():
+        first = first_loss(scorer, reference, data.encoded)
+    if not abs(first - math.log(2)) <= _LN_2_WITHIN[accelerator.mixed_precision]:  # NaN is said too
+        on_note(
+            f"before its first step the policy is not its reference: DPO's first loss is {first:.4f}, not ln 2 = "
+            f"{math.log(2):.4f}"
+        )
+    return first
 
 
 _LN_2_WITHIN = {"no": 1e-3, "bf16": 1e-2}

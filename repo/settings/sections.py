@@ -215,7 +215,7 @@ class TrainSettings(Section):
         False, description="compute layers anew in the backward pass: much less memory, about a third more time"
     )
     compile: bool = Field(
-        False, description="translate the policy's layers by torch.compile; worth its minute in a long run on a GPU"
+        False, description="translate the policy's layers by torch.compile: slower to start; needs a C++ compiler"
     )
     seed: int = Field(0, description="seed of weights and batch order")
     log_every: int = Field(5, ge=1, description="steps between logged metrics")

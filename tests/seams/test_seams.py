@@ -113,6 +113,8 @@ def _each_feature_that_is_on_did_something(case: Case, finished: Finished) -> No
         "resume": bool(finished.killed),
     }
     assert {feature for feature, happened in did.items() if happened} == case.on
+    if "first_visit" not in case.on:
+        assert not found["memorisation"]["found"]
 
 
 def _no_person_is_named_where_there_are_pseudonyms(case: Case, finished: Finished) -> None:
