@@ -15,6 +15,9 @@ from repo.policy.tokenization import EncodedComparisons, encode_comparisons
 
 Integers = npt.NDArray[np.int64]
 
+SIMILAR = 0.95
+"""What is padded together has at least this share of the longest one's length."""
+
 
 @dataclass(frozen=True)
 class TokenCounts:
@@ -112,9 +115,23 @@ def epoch_batches(comparisons: int, batch_size: int, seed: int, epoch: int) -> I
         yield order[start : start + batch_size]
 
 
+def similar_lengths(lengths: Integers) -> list[Integers]:
+    """Group what differs in length, shape [n], so that padding each group to its longest adds a twentieth at most.
+
+    Returns:
+        Indices, the longest first; each exactly once.
+    """
+    order = np.argsort(-lengths, kind="stable")  # [n]
+    starts: list[int] = []
+    for place, one in enumerate(order):
+        if not starts or lengths[one] < SIMILAR * lengths[order[starts[-1]]]:
+            starts.append(place)
+    return np.split(order, starts[1:]) if starts else []
+
+
 @dataclass(frozen=True)
 class TokenBatch:
-    """Both responses of c comparisons as B = 2c left-padded sequences: all of a's, then all of b's.
+    """B conversations (a prompt and one of its responses), padded on the left.
 
     Attributes:
         input_ids, attention_mask, position_ids: shape [B, T].
@@ -139,17 +156,35 @@ class TokenBatch:
         )
 
 
-def collate(encoded: EncodedComparisons, pad: int) -> TokenBatch:
-    """Pad to the left, so that every response ends in the last column and only the last columns need logits."""
-    sequences = [np.concatenate([e.prompt, e.response_a]) for e in encoded]
-    sequences += [np.concatenate([e.prompt, e.response_b]) for e in encoded]
-    lengths = encoded.lengths[:, 1:].T.reshape(-1).astype(np.int64)  # [B]
-    width = max(map(len, sequences))
-    input_ids = np.full((len(sequences), width), pad, dtype=np.int64)  # [B, T]
-    mask = np.zeros((len(sequences), width), dtype=np.int64)  # [B, T]
-    for row, sequence in enumerate(sequences):
-        input_ids[row, width - len(sequence) :] = sequence
-        mask[row, width - len(sequence) :] = 1
+def collate(encoded: EncodedComparisons, pad: int) -> tuple[list[TokenBatch], Integers]:
+    """Lay c comparisons out as 2c conversations, in batches of similar lengths.
+
+    Padding stands on the left: every response ends in the last column, and only the last columns need logits.
+
+    Returns:
+        The batches, and the conversations in them, one after another: 0 … c − 1 with the responses a, c … 2c − 1 with
+        the responses b, shape [2c].
+    """
+    prompts, first, second = encoded.lengths.T.astype(np.int64)  # [c] each
+    groups = similar_lengths(np.concatenate([prompts + first, prompts + second]))
+    return [_padded(encoded, group, pad) for group in groups], np.concatenate(groups)
+
+
+def _padded(encoded: EncodedComparisons, conversations: Integers, pad: int) -> TokenBatch:
+    prompts, responses = [], []
+    for number in conversations:
+        second, comparison = divmod(int(number), len(encoded))
+        one = encoded[comparison]
+        prompts.append(one.prompt)
+        responses.append(one.response_b if second else one.response_a)
+    lengths = np.array([len(response) for response in responses])  # [B]
+    width = max(len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True))
+    input_ids = np.full((len(conversations), width), pad, dtype=np.int64)  # [B, T]
+    mask = np.zeros((len(conversations), width), dtype=np.int64)  # [B, T]
+    for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
+        begin = width - len(prompt) - len(response)
+        input_ids[row, begin:] = np.concatenate([prompt, response])
+        mask[row, begin:] = 1
     positions = np.maximum(mask.cumsum(axis=1) - 1, 0)  # [B, T]
     tensors = [torch.from_numpy(x) for x in (input_ids, mask, positions, lengths)]  # three [B, T], one [B]
     return TokenBatch(tensors[0], tensors[1], tensors[2], tensors[3], span=int(lengths.max()) + 1)

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from repo.policy.batches import TokenBatch
+from repo.policy.batches import TokenBatch, collate
 from repo.policy.head import Head
 from repo.policy.losses import PairLogps
 from repo.policy.packing import PackedBatch
@@ -45,9 +46,11 @@ def response_logps(model: "Module", batch: TokenBatch) -> Tensor:
     return torch.where(in_response, token_logps, 0.0).sum(dim=-1)
 
 
-def comparison_logps(model: "Module", batch: TokenBatch) -> ResponseLogps:
-    """Return the summed log-probabilities of a batch's comparisons."""
-    a, b = response_logps(model, batch).chunk(2)  # [c] each
+def comparison_logps(model: "Module", encoded: EncodedComparisons, pad: int, device: torch.device) -> ResponseLogps:
+    """Return comparisons' summed log-probabilities by the model's own forward, conversations padded with `pad`."""
+    batches, conversations = collate(encoded, pad)
+    logps = torch.cat([response_logps(model, batch.to(device)) for batch in batches])  # [2c]
+    a, b = logps[torch.from_numpy(np.argsort(conversations)).to(device)].chunk(2)  # [c] each
     return ResponseLogps(a, b)
 
 

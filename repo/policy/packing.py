@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
+from repo.policy.batches import similar_lengths
 from repo.policy.tokenization import EncodedComparisons
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ Block = tuple[int, int, int]
 
 ATTENTION = "repo_branches"
 """Name under which `branch_attention` is registered with transformers."""
-
-SIMILAR = 0.95
-"""Conversations of at least this share of the longest one's length attend in one block with it."""
 
 MOSTLY_PROMPT = 2.5
 """In a conversation with b that is so many times as long as b, b alone asks: the prompt's answers are read off a's.
@@ -147,18 +145,14 @@ def _blocks(lengths: Integers, silent: Integers) -> tuple[tuple[Block, ...], Int
         lengths: of the conversations, shape [2c].
         silent: how many of a conversation's first tokens do not ask, shape [2c]; if any, it has a block of its own.
     """
-    order = np.lexsort((-lengths, silent > 0))  # [2c]; the longest first
-    blocks: list[Block] = []
+    asking = np.flatnonzero(silent == 0)
+    groups = [asking[group] for group in similar_lengths(lengths[asking])]
+    groups += [np.array([conversation]) for conversation in np.flatnonzero(silent)]
+    blocks = tuple((len(group), int(lengths[group[0]]), int(silent[group[0]])) for group in groups)
+    sizes = np.concatenate([np.full(size, width) for size, width, _ in blocks])  # [2c]; in the order of the groups
     rows = np.zeros(len(lengths), np.int64)  # [2c]
-    start = 0
-    for place in order:
-        if not blocks or silent[place] or lengths[place] < SIMILAR * blocks[-1][1]:
-            blocks.append((0, int(lengths[place]), int(silent[place])))
-        size, width, prompt = blocks[-1]
-        blocks[-1] = size + 1, width, prompt
-        rows[place] = start
-        start += width
-    return tuple(blocks), rows
+    rows[np.concatenate(groups)] = np.cumsum(sizes) - sizes
+    return blocks, rows
 
 
 def _ranges(sizes: Integers) -> Integers:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from repo.policy.batches import collate
 from repo.policy.logprobs import ResponseLogps, comparison_logps, packed_logps
 from repo.policy.packing import CannotPackError, pack, packed_attention
 from repo.policy.tokenization import EncodedComparisons
@@ -48,7 +47,7 @@ class Scorer:
     def __call__(self, encoded: EncodedComparisons) -> ResponseLogps:
         """Return the log-probabilities of one pass's comparisons, with autograd; call it within `attention()`."""
         if self.unpacked:
-            return comparison_logps(self.policy.model, collate(encoded, self.policy.pad).to(self.device))
+            return comparison_logps(self.policy.model, encoded, self.policy.pad, self.device)
         return packed_logps(self.policy.model, pack(encoded).to(self.device))
 
     def attention(self) -> AbstractContextManager[None]:
@@ -60,15 +59,14 @@ class Scorer:
         lengths = encoded.lengths.astype(np.int64)  # [c, 3]
         width = lengths[:, 0] + lengths[:, 1:].max(axis=1)  # [c]
         order = np.argsort(width, kind="stable")  # [c]
-        sizes = lengths[order].sum(axis=1)  # [c]
-        passes, start, packed = [], 0, 0
-        for end, place in enumerate(order):
-            packed += sizes[end]
-            # Padded conversations are as wide as the widest: in this order, the last one.
-            cost = 2 * (end + 1 - start) * width[place] if self.unpacked else packed
-            if cost > self.tokens and end > start:
+        prompts = 2 if self.unpacked else 1
+        sizes = lengths[order] @ (prompts, 1, 1)  # [c]
+        passes, start, tokens = [], 0, 0
+        for end in range(len(order)):
+            tokens += sizes[end]
+            if tokens > self.tokens and end > start:
                 passes.append(order[start:end])
-                start, packed = end, sizes[end]
+                start, tokens = end, sizes[end]
         return [*passes, order[start:]] if len(order) else []
 
     @torch.no_grad()

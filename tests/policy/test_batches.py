@@ -65,12 +65,21 @@ def test_nothing_left_is_an_error(annotations: pd.DataFrame, tiny_policy: Policy
         tokenize_annotations(same, tiny_policy.tokenizer, 32, 16)
 
 
-def test_padding_stands_on_the_left(data: PreferenceData) -> None:
-    batch = collate(data.encoded[:3], pad=2)
-    longest = max(len(e.response_a) for e in data.encoded[:3]), max(len(e.response_b) for e in data.encoded[:3])
-    assert batch.span == max(longest) + 1
-    assert batch.attention_mask[:, -1].all()
-    for row, e in enumerate(data.encoded[:3]):
-        size = len(e.prompt) + len(e.response_a)
-        assert batch.input_ids[row, -size:].tolist() == [*e.prompt, *e.response_a]
-        assert batch.position_ids[row, -size:].tolist() == list(range(size))
+def test_conversations_are_padded_on_the_left_by_a_twentieth_at_most(data: PreferenceData) -> None:
+    batches, conversations = collate(data.encoded, pad=2)
+    assert sorted(conversations) == list(range(2 * len(data.encoded)))
+    left = iter(conversations.tolist())
+    for batch in batches:
+        texts = []
+        for _ in range(len(batch.input_ids)):
+            second, comparison = divmod(next(left), len(data.encoded))
+            e = data.encoded[comparison]
+            texts.append((e.prompt, e.response_b if second else e.response_a))
+        assert batch.span == max(len(response) for _, response in texts) + 1
+        assert batch.response_length.tolist() == [len(response) for _, response in texts]
+        assert batch.attention_mask.float().mean() >= 0.95
+        for row, (prompt, response) in enumerate(texts):
+            size = len(prompt) + len(response)
+            assert batch.attention_mask[row].tolist() == [0] * (batch.input_ids.shape[1] - size) + [1] * size
+            assert batch.input_ids[row, -size:].tolist() == [*prompt, *response]
+            assert batch.position_ids[row, -size:].tolist() == list(range(size))

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from repo.policy.batches import collate, tokenize_annotations
+from repo.policy.batches import tokenize_annotations
 from repo.policy.loading import Policy
 from repo.policy.logprobs import comparison_logps, pair_logps
 from repo.policy.scoring import Scorer
@@ -26,7 +26,7 @@ def test_batched_log_probabilities_equal_the_plain_forward(
     policy = policies(shape)
     encoded = tokenize_annotations(annotations, policy.tokenizer, 128, 48).encoded[:6]
     with torch.no_grad():
-        got = comparison_logps(policy.model, collate(encoded, policy.pad))
+        got = comparison_logps(policy.model, encoded, policy.pad, torch.device("cpu"))
     for i, e in enumerate(encoded):
         assert got.a[i].item() == pytest.approx(plain_logp(policy, e.prompt.tolist(), e.response_a.tolist()), abs=1e-3)
         assert got.b[i].item() == pytest.approx(plain_logp(policy, e.prompt.tolist(), e.response_b.tolist()), abs=1e-3)

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from repo.policy import head
+from repo.policy.batches import SIMILAR
 from repo.policy.head import Head
 from repo.policy.loading import Policy, add_lora
 from repo.policy.logprobs import packed_logps
-from repo.policy.packing import SIMILAR, pack, packed_attention
+from repo.policy.packing import pack, packed_attention
 from repo.policy.scoring import Scorer, make_scorer
 from repo.policy.tokenization import EncodedComparisons
 from repo.settings import LoraSettings, PolicySettings
@@ -172,8 +173,7 @@ def test_passes_hold_each_comparison_once_and_no_more_tokens_than_allowed(
     assert sorted(np.concatenate(passes).tolist()) == list(range(len(lengths)))
     for chosen in passes:
         of = encoded.lengths[chosen]
-        widest = int((of[:, 0] + of[:, 1:].max(axis=1)).max())
-        computed = int(of.sum()) if is_packed else 2 * len(chosen) * widest
+        computed = int(of.sum()) if is_packed else int(of.sum() + of[:, 0].sum())
         assert len(chosen) == 1 or computed <= tokens
 
 
