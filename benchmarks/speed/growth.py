@@ -97,11 +97,12 @@ def _measure(what: str, value: int) -> Point:
         world = replace(world, vocabulary=value)
     elif what != "length":
         world = replace(world, annotations=value)
-    measured = _trained(world)
+    measured = trained(world)
     return Point(what, value, 1e6 * measured["seconds"] / measured["tokens"], above(measured) / 1e9)
 
 
-def _trained(world: World) -> dict[str, Any]:
+def trained(world: World) -> dict[str, Any]:
+    """Return what training on a few comparisons of a world took, one a step."""
     comparisons = max(FEWEST, TOKENS // max(LENGTH // 2, world.max_length))
     with tempfile.TemporaryDirectory() as folder:
         base = make_base(Path(folder, "base"), world.vocabulary, world.max_length)

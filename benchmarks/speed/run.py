@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.running import Sections, measure_sections, parse_options
-from benchmarks.speed import agreement, beside, dialogues, growth, overhead
+from benchmarks.speed import agreement, beside, dialogues, growth, head, overhead
 from benchmarks.table import conclude
 
 BENCHMARKS: Sections = [
@@ -20,6 +20,7 @@ BENCHMARKS: Sections = [
     *((name, beside.rows_of(name)) for name in beside.CONTESTS),
     ("overhead", overhead.rows),
     ("dialogues", dialogues.rows),
+    ("head", head.rows),
     ("growth", growth.rows),
 ]
 FIGURES = {"growth": growth.draw}

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.speed import beside, dialogues, growth, overhead, peer, run
-from benchmarks.speed.base import make_base
+from benchmarks.speed import beside, dialogues, growth, head, overhead, peer, run
+from benchmarks.speed.base import VOCABULARY, make_base
 from benchmarks.speed.ours import measure
 from benchmarks.speed.worlds import FOUR, LONG, PROMPT_HEAVY, ULTRAFEEDBACK, Lengths, World
 from benchmarks.table import Row
@@ -143,3 +143,16 @@ def test_the_overhead_is_the_median_over_steps(monkeypatch: pytest.MonkeyPatch) 
     row = overhead.rows(False)[-1]
     assert row.ok
     assert row.measured == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("growing", "met"), [(0.0, True), (1e5, False)])
+def test_a_head_that_grows_with_the_prompt_misses_its_target(
+    growing: float, met: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def peak(prompt: int, response: int, vocabulary: int) -> float:
+        return 1e6 * prompt + (3e8 + growing * prompt if vocabulary == VOCABULARY else 0)
+
+    monkeypatch.setattr(head, "_peak", peak)
+    *shares, judged = head.rows(False)
+    assert [row.measured for row in shares] == [pytest.approx(0.3 + growing * p / 1e9) for p in head.PROMPTS]
+    assert judged.ok is met
