@@ -43,8 +43,8 @@ test-stores: $(VENV)-stores/.ready  ## Read from an S3 server of the test's own,
 images: $(READY) $(VENV)-sbom/.ready  ## Build the steps' container images (TORCH=cuda: for GPUs) and their bills of materials
 	$(BIN)/python infra/images/build.py --torch $(TORCH) $(if $(SOURCE),--source $(SOURCE))
 
-test-trl: $(VENV)-trl/.ready  ## Train with RE-PO inside TRL, and beside our own trainer (about two minutes)
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(VENV)-trl/bin/python -m pytest tests/trl
+test-trl: $(VENV)-speed/.ready  ## Train with RE-PO inside TRL, and beside our own trainer; Liger's head beside ours (about two minutes)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(VENV)-speed/bin/python -m pytest tests/trl
 
 test-containers: images  ## Run the images, and the pipeline in them (needs a Docker engine; .ci/engine DIR starts one)
 	$(BIN)/python -m pytest tests/containers
@@ -75,7 +75,7 @@ bench-speed: $(VENV)-speed/.ready  ## Measure the training engine's speed and me
 bench-gpu: $(VENV)-speed/.ready  ## Measure the training engine on a GPU beside TRL (six minutes at most; sized for a card of 80 GB)
 	$(VENV)-speed/bin/python -m benchmarks.gpu.run
 
-# An extra of pyproject beside the lock (trl; bench, speed: the peers; fuzz; stores) lives in an environment of its own that sees
+# An extra of pyproject beside the lock (bench, speed: the peers; fuzz; stores) lives in an environment of its own that sees
 # everything in $(VENV) and may shadow nothing of it: peers are measured with the locked numpy and pandas, and torch is
 # not installed twice.
 $(VENV)-%/.ready: $(READY)

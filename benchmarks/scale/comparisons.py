@@ -76,15 +76,16 @@ def tokenize_and_batch(rows: int) -> dict[str, float]:
 
 
 def measure(rows: int | None = None) -> list[Row]:
-    """Return peak memory and time at so many comparisons, and the growth from a tenth of them."""
+    """Return peak memory and time at a thousandth of so many comparisons, ten times as many and so on up to all."""
     size = rows or ROWS
-    small, large = (in_its_own_process("scale.comparisons", number) for number in (size // 10, size))
+    sizes = [size // 1000, size // 100, size // 10, size]
+    measured = [in_its_own_process("scale.comparisons", number) for number in sizes]
+    small, large = measured[-2:]
     whole = size >= ROWS
     peak = large["peak_bytes"] / 1e9
     growth = _seconds(large) / size / (_seconds(small) / (size // 10))
     return [
-        *_facts(size // 10, small),
-        *_facts(size, large),
+        *(row for number, values in zip(sizes, measured, strict=True) for row in _facts(number, values)),
         Row(f"{size:.0e} comparisons: peak memory, GB", f"≤ {GIGABYTES:g}", peak, peak <= GIGABYTES if whole else None),
         Row(
             f"seconds per comparison, {size:.0e} against {size // 10:.0e}",

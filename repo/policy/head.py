@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from repo.policy.hopper import liger_token_logps, unusable
 from repo.policy.packing import CannotPackError
 
 if TYPE_CHECKING:
@@ -63,13 +64,31 @@ class Head:
         Returns:
             Shape [R], with gradients to `hidden`, W and b. Inside autocast the products are in its type.
         """
-        device = hidden.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-        with torch.autocast(device, enabled=False):
+        dtype = computed_in(hidden.device, hidden.dtype)
+        by_kernel = len(hidden) > 0 and not self.without_kernel(hidden.device, dtype)
+        with torch.autocast(hidden.device.type, enabled=False):
+            if by_kernel:
+                return liger_token_logps(hidden.to(dtype), self.weight.to(dtype), targets, self.scale)
             logps: Tensor = _TokenLogps.apply(
                 hidden.to(dtype), self.weight, self.bias, targets, self.scale, self.cap, torch.is_grad_enabled()
             )
         return logps
+
+    def without_kernel(self, device: torch.device, dtype: torch.dtype) -> str:
+        """Return why Liger's kernel does not serve products of this type; "" where it does (`repo.policy.hopper`)."""
+        if self.bias is not None or self.cap is not None or self.scale <= 0:
+            return "the logits have a bias or a cap"
+        return unusable(device) if dtype == torch.bfloat16 else f"products are in {str(dtype).removeprefix('torch.')}"
+
+
+def computed_in(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """Return the type of products of tensors of this type: autocast may change it."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else dtype
+
+
+def below_adapters(model: Any) -> Any:
+    """Return a causal language model without the wrapper that adapters put around it."""
+    return getattr(model, "get_base_model", lambda: model)()
 
 
 class _TokenLogps(torch.autograd.Function):

@@ -1,14 +1,14 @@
 """Log-probabilities of responses under a policy."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from repo.policy.batches import TokenBatch, collate
-from repo.policy.head import Head
+from repo.policy.head import Head, below_adapters
 from repo.policy.losses import PairLogps
 from repo.policy.packing import PackedBatch
 from repo.policy.tokenization import EncodedComparisons
@@ -60,8 +60,7 @@ def packed_logps(model: "Module", batch: PackedBatch) -> ResponseLogps:
     Raises:
         CannotPackError: the model has no plain output layer, or attends in a way of its own.
     """
-    below_adapters: Any = getattr(model, "get_base_model", lambda: model)
-    causal_lm = below_adapters()
+    causal_lm = below_adapters(model)
     head = Head.of(causal_lm)
     hidden = causal_lm.get_decoder()(
         input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False, branches=batch.branches

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from repo.policy.head import Head, below_adapters, computed_in
 from repo.policy.logprobs import ResponseLogps, comparison_logps, packed_logps
 from repo.policy.packing import CannotPackError, pack, packed_attention
 from repo.policy.tokenization import EncodedComparisons
@@ -36,6 +37,7 @@ class Scorer:
         unpacked: why conversations are padded and repeat their prompt; "" where they are packed.
         difference: largest difference between packed and plain log-probabilities seen by `make_scorer`; NaN: none was
             seen.
+        without_kernel: why the head is computed in chunks; "" where Liger's kernel computes it.
     """
 
     policy: "Policy"
@@ -43,6 +45,7 @@ class Scorer:
     tokens: int
     unpacked: str = ""
     difference: float = float("nan")
+    without_kernel: str = "conversations are padded"
 
     def __call__(self, encoded: EncodedComparisons) -> ResponseLogps:
         """Return the log-probabilities of one pass's comparisons, with autograd; call it within `attention()`."""
@@ -108,11 +111,12 @@ def make_scorer(policy: "Policy", encoded: EncodedComparisons, device: torch.dev
     difference = torch.stack([packed.a - exact.a, packed.b - exact.b], dim=1).abs()  # [c, 2]
     # Held-out comparisons may have a response without a token: its log-probability is 0 either way.
     per_root = (difference / torch.tensor(sample.lengths[:, 1:]).clamp(min=1).sqrt()).max()
-    dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
+    dtype = computed_in(device, torch.float32)
     largest = float(difference.max())
     if not bool(per_root <= TOLERANCE[dtype]):
         return replace(scorer, unpacked=f"packed log-probabilities differ by {largest:.2g}", difference=largest)
-    return replace(scorer, difference=largest)
+    without_kernel = Head.of(below_adapters(policy.model)).without_kernel(device, dtype)
+    return replace(scorer, difference=largest, without_kernel=without_kernel)
 
 
 def evenly_by_length(encoded: EncodedComparisons) -> Integers:

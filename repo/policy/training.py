@@ -352,6 +352,10 @@ def _summary(
             "largest_difference": trainer.scorer.difference if math.isfinite(trainer.scorer.difference) else None,
             "tokens_per_pass": trainer.scorer.tokens,
         },
+        "head_kernel": {
+            "used": not trainer.scorer.without_kernel,
+            "unused_because": trainer.scorer.without_kernel,
+        },
         "parameters": sum(p.numel() for p in trainer.policy.model.parameters()),
         "comparisons": len(trainer.data.encoded),
         "annotations": annotations - retained,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from repo.policy import head
+from repo.policy import head, hopper
 from repo.policy.batches import SIMILAR
 from repo.policy.head import Head
 from repo.policy.loading import Policy, add_lora
@@ -229,3 +229,20 @@ def test_logits_of_a_whole_pass_are_never_in_memory(monkeypatch: pytest.MonkeyPa
     parameters = max(p.numel() for p in model.parameters())
     assert largest.elements <= max(parameters, 100 * VOCABULARY, 3 * 640 * 128 * 2)
     assert largest.elements < 1800 * VOCABULARY
+
+
+@pytest.mark.parametrize(("capability", "because"), [((9, 0), "not installed"), ((8, 0), "not a Hopper card")])
+def test_without_liger_or_its_card_the_head_goes_in_chunks(
+    capability: tuple[int, int], because: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(hopper, "find_spec", lambda name: None)
+    hopper.unusable.cache_clear()
+    assert because in a_head(None, 1.0, False).without_kernel(torch.device("cuda"), torch.bfloat16)
+    hopper.unusable.cache_clear()
+
+
+@pytest.mark.parametrize(("cap", "biased"), [(2.0, False), (None, True)])
+def test_a_head_that_the_kernel_does_not_know_goes_in_chunks(cap: float | None, biased: bool) -> None:
+    assert "a bias or a cap" in a_head(cap, 1.0, biased).without_kernel(torch.device("cuda"), torch.bfloat16)
+    assert "float32" in a_head(None, 1.0, False).without_kernel(torch.device("cuda"), torch.float32)

@@ -1,11 +1,13 @@
 """RE-PO inside TRL's DPOTrainer: TRL's loss where every vote is believed. make test-trl."""
 
+from math import log
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from datasets import Dataset
+from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
@@ -91,6 +93,32 @@ def test_where_every_vote_is_believed_it_is_trl_s_own_loss(
     expected = theirs.model.state_dict()
     for name, tensor in ours.model.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("precompute", [False, True])
+def test_adapters_are_trained_as_trl_trains_them(base: Path, tmp_path: Path, precompute: bool) -> None:
+    args = {"max_steps": 6, "precompute_ref_log_probs": precompute, "learning_rate": 1e-2}
+    done = {}
+    for kind, options in ((DPOTrainer, {}), (REPOTrainer, {"reliability": ReliabilitySettings(estimator="none")})):
+        torch.manual_seed(0)  # of the adapters' first weights
+        adapters = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+        done[kind] = trainer(base, config(tmp_path / kind.__name__, **args), kind, peft_config=adapters, **options)
+        done[kind].train()
+    theirs, ours = done[DPOTrainer], done[REPOTrainer]
+    assert logged(ours, "loss")[0] == pytest.approx(log(2), abs=1e-5)
+    for name in ("loss", "rewards/margins", "logps/chosen", "grad_norm"):
+        assert logged(ours, name) == pytest.approx(logged(theirs, name), rel=1e-5, abs=1e-6), name
+
+
+def test_an_adversary_costs_less_than_where_every_vote_is_believed(base: Path, tmp_path: Path) -> None:
+    honest = [vote for vote in votes(160)[96:] if vote["annotator_id"] != "mallory"]
+    margins = {}
+    for kind in (DPOTrainer, REPOTrainer):
+        args = config(tmp_path / kind.__name__, num_train_epochs=4)
+        done = trainer(base, args, kind, eval_dataset=Dataset.from_list(honest))
+        done.train()
+        margins[kind] = done.evaluate()["eval_rewards/margins"]
+    assert margins[REPOTrainer] > 1.5 * margins[DPOTrainer] > 0
 
 
 @pytest.mark.parametrize("estimator", ["full", "paper", "incremental"])
