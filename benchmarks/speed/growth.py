@@ -76,17 +76,12 @@ def draw(quick: bool) -> "Figure":
             values = [point.value for point in series]
             for axes, quantity in zip(grid[:, column], ("microseconds", "gigabytes"), strict=True):
                 axes.plot(values, [getattr(point, quantity) for point in series], "o-", color=OURS, markersize=4)
-                axes.set_xscale("log", base=2)
-                axes.set_ylim(bottom=0)
-            grid[1, column].set(xlabel=what, xticks=values, xticklabels=[_short(value) for value in values])
-            grid[1, column].minorticks_off()
-        grid[0, 0].set_ylabel("microseconds a token")
-        grid[1, 0].set_ylabel("GB above the loaded model")
+            grid[1, column].set(xlabel=what, xlim=(0, 1.05 * values[-1]))
+            grid[1, column].xaxis.set_major_formatter("{x:,.0f}")
+        # Each row shares its axis: its lower end is set when everything is drawn, and the upper one follows.
+        for axes, label in zip(grid[:, 0], ("microseconds a token", "GB above the loaded model"), strict=True):
+            axes.set(ylim=(0, None), ylabel=label)
     return figure
-
-
-def _short(value: int) -> str:
-    return f"{value / 1000:.0f}k" if value >= 10_000 else str(value)
 
 
 def _measure(what: str, value: int) -> Point:

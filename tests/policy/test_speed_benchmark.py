@@ -130,10 +130,12 @@ def test_a_missed_target_fails_the_run(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_growth_draws_what_it_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = [growth.Point(what, value, 5.0, 0.5) for what, values in growth.VALUES.items() for value in values]
+    measured = [growth.Point(what, v, v / 100, 0.5) for what, values in growth.VALUES.items() for v in values]
     monkeypatch.setattr(growth, "points", lambda quick: measured)
     assert len(growth.rows(False)) == 2 * len(measured)
-    assert [len(axes.lines[0].get_xdata()) for axes in growth.draw(False).axes] == [5, 3, 4, 5, 3, 4]
+    drawn = growth.draw(False).axes
+    assert [len(axes.lines[0].get_xdata()) for axes in drawn] == [5, 3, 4, 5, 3, 4]
+    assert all(axes.get_ylim()[1] >= max(axes.lines[0].get_ydata()) for axes in drawn)
 
 
 def test_the_overhead_is_the_median_over_steps(monkeypatch: pytest.MonkeyPatch) -> None:
