@@ -32,10 +32,15 @@ def liger_token_logps(hidden: Tensor, weight: Tensor, targets: Tensor, scale: fl
     return -negative
 
 
+def is_hopper(device: torch.device) -> bool:
+    """Return whether a device is such a card."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) == HOPPER
+
+
 @lru_cache
 def unusable(device: torch.device) -> str:
     """Return why the kernel cannot be used on a device; "" where it can, which is tried out."""
-    if device.type != "cuda" or torch.cuda.get_device_capability(device) != HOPPER:
+    if not is_hopper(device):
         return "not a Hopper card"
     if find_spec("liger_kernel") is None:
         return "liger-kernel is not installed"
@@ -47,7 +52,18 @@ def unusable(device: torch.device) -> str:
 
 
 def difference(device: torch.device) -> float:
-    """Return the largest relative difference of the kernel's results and gradients from those in float32."""
+    """Return the largest relative difference of the kernel's results and gradients from those in float32.
+
+    It may be called where scoring needs no gradients, and under autocast.
+    """
+    with torch.enable_grad(), torch.autocast(device.type, enabled=False):
+        pairs = _both_ways(device)
+    with torch.no_grad():
+        return max(float((one.float() - other).norm() / other.norm()) for one, other in pairs)
+
+
+def _both_ways(device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    """Return (the kernel's, float32's) log-probabilities of an example, and the same of the gradients."""
     random = torch.Generator().manual_seed(0)
     tokens, width, vocabulary, scale = 200, 256, 1000, 0.5
     values = torch.randn(tokens, width, generator=random), torch.randn(vocabulary, width, generator=random)
@@ -59,6 +75,9 @@ def difference(device: torch.device) -> float:
     expected = torch.log_softmax(scale * exact[0] @ exact[1].T, dim=-1).gather(-1, targets[:, None])[:, 0]
     found.backward(upstream)
     expected.backward(upstream)
-    pairs = [(found, expected), *((one.grad, other.grad) for one, other in zip(leaves, exact, strict=True))]
-    with torch.no_grad():
-        return max(float((one.float() - other).norm() / other.norm()) for one, other in pairs)
+    return [(found, expected), *((_grad(one), _grad(other)) for one, other in zip(leaves, exact, strict=True))]
+
+
+def _grad(leaf: Tensor) -> Tensor:
+    assert leaf.grad is not None, "both are differentiable"
+    return leaf.grad

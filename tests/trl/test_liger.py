@@ -9,7 +9,7 @@ from benchmarks.speed.base import make_base
 from benchmarks.speed.ours import settings_for
 from benchmarks.speed.worlds import Lengths, World
 from repo import train
-from repo.policy import head, hopper
+from repo.policy import hopper
 from repo.policy.head import Head
 
 CPU = torch.device("cpu")
@@ -33,8 +33,10 @@ def test_one_number_a_token_and_its_gradients_are_ours(tokens: int, scale: float
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-4)
 
 
-def test_what_is_tried_before_the_kernel_is_used_passes_where_it_computes_rightly() -> None:
-    assert 0 < hopper.difference(CPU) <= hopper.TOLERANCE
+@pytest.mark.parametrize("scoring", [False, True])
+def test_what_is_tried_before_the_kernel_is_used_passes_where_it_computes_rightly(scoring: bool) -> None:
+    with torch.set_grad_enabled(not scoring), torch.autocast("cpu", torch.bfloat16, enabled=scoring):
+        assert 0 < hopper.difference(CPU) <= hopper.TOLERANCE
 
 
 def test_the_trial_tells_a_wrong_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +46,7 @@ def test_the_trial_tells_a_wrong_kernel(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_kernel_that_cannot_run_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: hopper.HOPPER)
+    monkeypatch.setattr(hopper, "is_hopper", lambda device: True)
     without_a_card = hopper.unusable.__wrapped__(torch.device("cuda"))
     assert without_a_card
     assert "not" in without_a_card
@@ -61,9 +63,11 @@ def test_a_training_by_the_kernel_is_the_training_by_chunks(
     others = ("policy.precision=bfloat16", "train.log_every=1", "train.learning_rate=1e-3", *adapters)
     settings = settings_for(base, world, *others)
     trained = {}
-    for name, because in (("chunks", "asked"), ("kernel", "")):
-        monkeypatch.setattr(head, "unusable", lambda device, because=because: because)
+    for name, because in (("chunks", "not a Hopper card"), ("kernel", "")):
+        monkeypatch.setattr(hopper, "is_hopper", lambda device, name=name: name == "kernel")
+        hopper.unusable.cache_clear()
         trained[name] = train(world.comparisons(16), settings, tmp_path / name)
         assert trained[name].summary["head_kernel"] == {"used": not because, "unused_because": because}
+    hopper.unusable.cache_clear()
     losses = ([record["loss"] for record in one.history] for one in trained.values())
     assert next(losses) == pytest.approx(next(losses), abs=5e-3)
