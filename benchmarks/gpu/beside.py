@@ -68,6 +68,8 @@ def rows(name: str, quick: bool, ends: float) -> Iterator[Row]:
         if isinstance(ours, str):
             yield not_measured("ours", ours, quick)
             return
+        chunks = ours["head_kernel_unused"]
+        yield Row("ours: the head", "", f"in chunks: {chunks}" if chunks else "Liger's kernel", None)
         yield from _side("ours", ours, ours)
         yield _use(name, ours, shape, made["card"], quick)
         yield first_loss("ours", [ours], _LN_2_WITHIN_BF16 if made["card"] else LN_2_WITHIN, quick)

@@ -89,6 +89,7 @@ def measure(base: Path, world: World, comparisons: int, batch: int = BATCH, rank
     return {
         **clock.measured(),
         "first_loss": result.summary["first_dpo_loss"],
+        "head_kernel_unused": result.summary["head_kernel"]["unused_because"],
         "loaded_bytes": loaded,
         "comparisons": comparisons,
         "annotations": len(table),

@@ -61,7 +61,7 @@ def test_what_takes_too_long_is_said_and_what_was_measured_stays(
     said: dict[str, dict[str, object]] = {
         "gpu.shapes": {"card": "H100", "power_limit": "700 W"},
         "speed.ours": {"seconds": 1.0, "comparisons": 64, "tokens": 131_072, "response_tokens": 98_304}
-        | {"first_loss": 0.6931, "peak_bytes": 3e9, "loaded_bytes": 1e9},
+        | {"first_loss": 0.6931, "head_kernel_unused": "", "peak_bytes": 3e9, "loaded_bytes": 1e9},
     }
 
     def child(module: str, *_: object, within: float) -> dict[str, object]:
@@ -75,6 +75,7 @@ def test_what_takes_too_long_is_said_and_what_was_measured_stays(
     assert run.main(["--only", "llama-1b", "--output", str(tmp_path)]) == 1
     found = {row["name"]: row for row in json.loads((tmp_path / "results.json").read_text())["benchmarks"]["llama-1b"]}
     assert found["TRL (no time was left)"]["ok"] is False
+    assert found["ours: the head"]["measured"] == "Liger's kernel"
     assert found["ours: comparisons a second"]["measured"] == 64
     assert found["ours: peak memory above the loaded model, GB"]["measured"] == 2
 
