@@ -46,6 +46,8 @@ def unusable(device: torch.device) -> str:
         return "liger-kernel is not installed"
     try:
         off = difference(device)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # what a kernel lacks to be compiled it may say in any way
         return f"{type(error).__name__}: {error}"
     return "" if off <= TOLERANCE else f"its results are {off:.2g} off"

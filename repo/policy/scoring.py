@@ -37,7 +37,6 @@ class Scorer:
         unpacked: why conversations are padded and repeat their prompt; "" where they are packed.
         difference: largest difference between packed and plain log-probabilities seen by `make_scorer`; NaN: none was
             seen.
-        without_kernel: why the head is computed in chunks; "" where Liger's kernel computes it.
     """
 
     policy: "Policy"
@@ -45,7 +44,6 @@ class Scorer:
     tokens: int
     unpacked: str = ""
     difference: float = float("nan")
-    without_kernel: str = "conversations are padded"
 
     def __call__(self, encoded: EncodedComparisons) -> ResponseLogps:
         """Return the log-probabilities of one pass's comparisons, with autograd; call it within `attention()`."""
@@ -71,6 +69,13 @@ class Scorer:
                 passes.append(order[start:end])
                 start, tokens = end, sizes[end]
         return [*passes, order[start:]] if len(order) else []
+
+    def without_kernel(self) -> str:
+        """Return why Liger's kernel does not compute the head under the present autocast; "" where it does."""
+        if self.unpacked:
+            return "conversations are padded"
+        head = Head.of(below_adapters(self.policy.model))
+        return head.without_kernel(self.device, computed_in(self.device, torch.float32))
 
     @torch.no_grad()
     def score_all(self, encoded: EncodedComparisons) -> ResponseLogps:
@@ -115,8 +120,7 @@ def make_scorer(policy: "Policy", encoded: EncodedComparisons, device: torch.dev
     largest = float(difference.max())
     if not bool(per_root <= TOLERANCE[dtype]):
         return replace(scorer, unpacked=f"packed log-probabilities differ by {largest:.2g}", difference=largest)
-    without_kernel = Head.of(below_adapters(policy.model)).without_kernel(device, dtype)
-    return replace(scorer, difference=largest, without_kernel=without_kernel)
+    return replace(scorer, difference=largest)
 
 
 def evenly_by_length(encoded: EncodedComparisons) -> Integers:

@@ -17,6 +17,7 @@ from repo.files import text_digest, write_json, write_jsonl
 from repo.policy.batches import Integers, PreferenceData, tokenize_annotations
 from repo.policy.checkpoints import CheckpointFolder, tensors_digest
 from repo.policy.earlier import Earlier
+from repo.policy.hopper import is_hopper
 from repo.policy.loading import (
     TINY,
     Policy,
@@ -141,6 +142,8 @@ def train(
         scorer = make_scorer(policy, data.encoded, accelerator.device, tokens_per_pass(settings.policy))
     if scorer.unpacked:
         on_note(f"prompts are computed once a response, and padded: {scorer.unpacked}")
+    elif is_hopper(accelerator.device) and (because := _without_kernel(scorer, accelerator)):
+        on_note(f"the head is computed in chunks, not by Liger's kernel: {because}")
     if settings.train.compile:
         compile_layers(policy)  # after packing was checked: what fails here is no reason to pad
     trainer = Trainer(
@@ -173,6 +176,12 @@ def train(
     if checkpoints is None:
         shutil.rmtree(output / "checkpoints", ignore_errors=True)
     return result
+
+
+def _without_kernel(scorer: Scorer, accelerator: "Accelerator") -> str:
+    """Return why the head is computed in chunks; "" where Liger's kernel computes it."""
+    with accelerator.autocast():
+        return scorer.without_kernel()
 
 
 def _first_loss(
@@ -333,6 +342,7 @@ def _summary(
     trainer: Trainer, settings: Settings, past: Past | None, first: float | None, seconds: float
 ) -> dict[str, Any]:
     stand_ins = past.known if past else {}
+    without_kernel = _without_kernel(trainer.scorer, trainer.accelerator)
     annotations = len(trainer.data.table)
     retained = int(trainer.data.table["annotator_id"].isin(list(stand_ins)).sum())
     return {
@@ -353,8 +363,8 @@ def _summary(
             "tokens_per_pass": trainer.scorer.tokens,
         },
         "head_kernel": {
-            "used": not trainer.scorer.without_kernel,
-            "unused_because": trainer.scorer.without_kernel,
+            "used": not without_kernel,
+            "unused_because": without_kernel,
         },
         "parameters": sum(p.numel() for p in trainer.policy.model.parameters()),
         "comparisons": len(trainer.data.encoded),
