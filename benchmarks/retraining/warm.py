@@ -20,7 +20,7 @@ from repo.evaluation.exam import Exam
 from repo.files import write_jsonl
 from repo.policy.earlier import Earlier
 from repo.policy.losses import make_loss
-from repo.policy.training import train
+from repo.policy.training import REFERENCES, train
 from repo.reliability.state import ReliabilityState
 from repo.settings import Settings, SimulationSettings, load_settings
 
@@ -77,7 +77,7 @@ def _curve(
     result = train(new, settings, folder / "out", earlier=earlier, checkpoints=folder / "checkpoints")
     seconds = time.perf_counter() - begin
     loss = make_loss(settings.train.loss, settings.train.loss_options)
-    (run,) = (folder / "checkpoints").iterdir()
+    (run,) = (path for path in (folder / "checkpoints").iterdir() if path.name != REFERENCES)
     start = earlier.policy or earlier.base
     yield 0, 0.0, _accuracy(Path(start), earlier, exam, settings, loss)
     for path in sorted(run.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-"))):
