@@ -47,7 +47,7 @@ test-trl: $(VENV)-speed/.ready  ## Train with RE-PO inside TRL, and beside our o
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(VENV)-speed/bin/python -m pytest tests/trl
 
 test-containers: images  ## Run the images, and the pipeline in them (needs a Docker engine; .ci/engine DIR starts one)
-	$(BIN)/python -m pytest tests/containers
+	$(BIN)/python -m pytest tests/containers -n 2 --dist loadfile
 
 fuzz-reading: $(VENV)-fuzz/.ready  ## Read files changed at random (FUZZ_SECONDS=600): a table or an error in words
 	$(VENV)-fuzz/bin/python -m tests.fuzzing.reading --seconds $(FUZZ_SECONDS)

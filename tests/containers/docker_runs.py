@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,27 +78,33 @@ class Desk:
         experiment = client.get_experiment_by_name(self.line)
         return {run.info.status for run in client.search_runs([experiment.experiment_id])} if experiment else set()
 
+    @contextmanager
+    def watched(self) -> Iterator[list[dict[str, Any]]]:
+        """Collect what the engine says of each container of the desk's commands, as it starts.
 
-@contextmanager
-def watched() -> Iterator[list[dict[str, Any]]]:
-    """Collect what the engine says of each container of a command, as it starts."""
-    client, found = docker.from_env(), []  # type: ignore[var-annotated]
-    events = client.events(decode=True, filters={"event": "start", "label": LEFT_BY})
+        One that is gone before it was looked at is missing.
+        """
+        client, found = docker.from_env(), []  # type: ignore[var-annotated]
+        events = client.events(decode=True, filters={"event": "start", "label": LEFT_BY})
 
-    def look() -> None:
-        for event in events:
-            try:
-                found.append(client.containers.get(event["id"]).attrs)
-            except NotFound:
-                found.append({"Name": "gone before it was looked at"})
+        def look() -> None:
+            for event in events:
+                with suppress(NotFound):
+                    container = client.containers.get(event["id"]).attrs
+                    if self._started(container):
+                        found.append(container)
 
-    threading.Thread(target=look, daemon=True).start()
-    try:
-        yield found
-    finally:
-        events.close()
+        threading.Thread(target=look, daemon=True).start()
+        try:
+            yield found
+        finally:
+            events.close()
 
+    def left(self) -> list[str]:
+        """Return the containers of the desk's commands that are still there."""
+        there = docker.from_env().containers.list(all=True, filters={"label": LEFT_BY}, ignore_removed=True)
+        return [container.name for container in there if self._started(container.attrs)]
 
-def left() -> list[str]:
-    """Return the containers of commands that are still there."""
-    return [container.name for container in docker.from_env().containers.list(all=True, filters={"label": LEFT_BY})]
+    def _started(self, container: dict[str, Any]) -> bool:
+        """Say whether a container is of this desk: other tests run others at the same time."""
+        return any(mount["Source"].startswith(f"{self.folder}/") for mount in container["Mounts"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from docker_runs import Desk, left
+from docker_runs import Desk
 from interruptions import write_votes
 from tracking_server import MlflowServer
 
@@ -44,7 +44,7 @@ def made_once(desk: Desk) -> None:
     assert list(versions) == ["1"], versions
     assert "champion" in versions["1"]
     assert "RUNNING" not in desk.statuses()
-    assert left() == []
+    assert desk.left() == []
 
 
 def wait_until(true: Callable[[], bool]) -> None:
@@ -69,7 +69,7 @@ def test_a_wrong_password_is_told_before_anything_is_made(desk: Desk) -> None:
     assert code == 1
     one_screen(said, "MLflow does not let user admin in", "MLFLOW_TRACKING_PASSWORD")
     assert not desk.versions()
-    assert left() == []
+    assert desk.left() == []
 
 
 def test_an_image_that_is_nowhere_is_told_before_anything_is_made(
@@ -134,7 +134,7 @@ def test_a_stopped_command_leaves_no_container_and_no_run_at_work(desk: Desk) ->
     said, _ = command.communicate(timeout=60)
     assert command.returncode == 128 + signal.SIGINT
     assert "the same command goes on from the training's last checkpoint" in said
-    assert left() == []
+    assert desk.left() == []
     assert "RUNNING" not in desk.statuses()
 
 

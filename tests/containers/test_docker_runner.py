@@ -9,7 +9,7 @@ from typing import Any
 import mlflow
 import pytest
 import yaml
-from docker_runs import Desk, left, watched
+from docker_runs import Desk
 from interruptions import write_votes
 from mlflow.entities import Run
 from tracking_server import MlflowServer
@@ -47,7 +47,7 @@ def trained(server: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> D
     desk = Desk(tmp_path_factory.mktemp("desk"), server, "in-containers")
     write_votes(desk.folder / "votes.jsonl").chmod(0o644)
     given = ("run", "--runner", "docker", "--memory", "4g", "--data", "votes.jsonl")
-    with watched() as containers:
+    with desk.watched() as containers:
         code, said = desk.run(*given, "--set", "data.pseudonymise=true", REPO_PSEUDONYM_KEY=KEY, STRANGE=STRANGE)
     assert code == 0, said
     return Done(desk, said, containers)
@@ -95,7 +95,7 @@ def test_of_the_environment_only_what_was_named_is_handed_on(trained: Done) -> N
 
 
 def test_no_container_stays_behind(trained: Done) -> None:
-    assert left() == []
+    assert trained.desk.left() == []
 
 
 def test_the_password_and_the_key_stand_nowhere(trained: Done) -> None:
@@ -162,7 +162,7 @@ def test_a_night_of_retraining_takes_the_new_batch_once(trained: Done) -> None:
     rows = simulate(SimulationSettings(comparisons=60, prompts=30, seed=5))
     write_jsonl(inbox / "monday.jsonl", rows)
     (inbox / "monday.jsonl").chmod(0o644)
-    with watched() as containers:
+    with desk.watched() as containers:
         given = ("retrain", "--runner", "docker", "--inbox", "inbox", "--set", "data.pseudonymise=true")
         code, said = desk.run(*given, "--set", "inbox.settle_seconds=0", REPO_PSEUDONYM_KEY=KEY)
     assert code == 0, said
@@ -172,4 +172,4 @@ def test_a_night_of_retraining_takes_the_new_batch_once(trained: Done) -> None:
     code, again = desk.run(*given, "--set", "inbox.settle_seconds=0", REPO_PSEUDONYM_KEY=KEY)
     assert code == 0, again
     assert sorted(desk.versions()) == ["1", "2"], again
-    assert left() == []
+    assert desk.left() == []
