@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from repo.reliability.em.calibration import CalibrationPrior
 from repo.reliability.em.coins import CoinModel
-from repo.reliability.em.expectation import Block, Expectation, Parameters, chunk_bounds, log_odds, vote_counts
+from repo.reliability.em.expectation import (
+    Block,
+    Expectation,
+    Parameters,
+    chunk_bounds,
+    log_odds,
+    side_by_side,
+    vote_counts,
+)
 from repo.reliability.em.votes import Votes
 
 Array = NDArray[Any]
@@ -77,18 +85,22 @@ def e_step(problem: Problem, parameters: Parameters, keep_direction: bool = Fals
     result = Expectation.empty(problem.number.shape, float((problem.number * midpoint).sum()))
     if keep_direction:
         result.direction = np.empty(votes.comparison_count, votes.dtype)  # [M]
-    first = result.first.reshape(-1)
-    for begin, end in chunk_bounds(votes, problem.chunk):
-        block = Block(votes, begin, end)
+
+    def part(bounds: tuple[int, int]) -> Expectation:
+        block = Block(votes, *bounds)
         prior = block.prior(parameters)  # c·S + b, [m]
         logit = prior + block.evidence(table)  # L, [m]
         q = block.posterior(logit)  # [m]
-        first += block.sum_by_code(q, table.size)
-        result.log_likelihood += block.log_likelihood(logit, prior)
+        sums = Expectation.empty(problem.number.shape, block.log_likelihood(logit, prior))
+        sums.first = block.sum_by_code(q, table.size).reshape(problem.number.shape)
         if problem.calibration.free.any():
-            block.add_calibration(result, q, prior, parameters)
+            block.add_calibration(sums, q, prior, parameters)
         if result.direction is not None:
-            result.direction[begin:end] = q
+            result.direction[slice(*bounds)] = q
+        return sums
+
+    for sums in side_by_side(part, chunk_bounds(votes, problem.chunk)):
+        result.add(sums)
     return result
 
 

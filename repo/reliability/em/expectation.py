@@ -1,7 +1,10 @@
 """The arithmetic of the E-step: a block of comparisons with their votes, and the sums that a pass over them makes."""
 
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +12,7 @@ from numpy.typing import NDArray
 from repo.reliability.em.votes import Votes
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,14 @@ class Expectation:
     missing: Array
     direction: Array | None = None
 
+    def add(self, other: "Expectation") -> None:
+        """Add the sums over other comparisons; directions stay apart."""
+        self.first += other.first
+        self.log_likelihood += other.log_likelihood
+        self.gradient += other.gradient
+        self.complete += other.complete
+        self.missing += other.missing
+
     @classmethod
     def empty(cls, shape: tuple[int, ...], log_likelihood: float = 0.0) -> "Expectation":
         """Return sums over no data; `shape` is [A, kinds]."""
@@ -69,17 +81,27 @@ def vote_counts(votes: Votes) -> Array:
 
 
 def chunk_bounds(votes: Votes, chunk: int | None) -> list[tuple[int, int]]:
-    """Return ranges of comparisons of about `chunk` votes each; by default small enough for a processor's cache.
+    """Return ranges of comparisons of at most about `chunk` votes each, all of one size.
 
-    Sums by annotator cost a pass over all annotators per chunk, so a chunk has at least a few times as many votes.
+    By default they are small enough for a processor's cache. Sums by annotator cost a pass over all annotators per
+    chunk, so a chunk has at least about as many votes as there are such sums twice over.
     """
     rows = chunk or max(2**18, 4 * votes.kinds * len(votes.annotators))
-    if votes.start is None:
-        edges = np.arange(0, votes.size + rows, rows).clip(max=votes.size)
-    else:
-        edges = np.searchsorted(votes.start, np.arange(0, votes.size + rows, rows))
-    edges = np.unique(edges)
+    ends = np.linspace(0, votes.size, -(-votes.size // rows) + 1).round().astype(np.int64)
+    edges = np.unique(ends if votes.start is None else np.searchsorted(votes.start, ends))
     return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+
+
+def side_by_side(part: Callable[[tuple[int, int]], T], chunks: list[tuple[int, int]]) -> Iterator[T]:
+    """Yield part(chunk) of each chunk in their order, computed in threads: numpy lets go of the interpreter's lock."""
+    threads = min(len(chunks), os.cpu_count() or 1)
+    if threads < 2:
+        yield from map(part, chunks)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        # A few at a time: sums by annotator of all chunks together may be as large as the data.
+        for first in range(0, len(chunks), 4 * threads):
+            yield from pool.map(part, chunks[first : first + 4 * threads])
 
 
 class Block:
@@ -101,9 +123,9 @@ class Block:
         self.gold = None if votes.gold is None else votes.gold[begin:end]
 
     def prior(self, parameters: Parameters) -> Array:
-        """Return c·S + b of each comparison, before any vote."""
+        """Return c·S + b of each comparison, before any vote; without margins b alone, shape []."""
         if self.margin is None:
-            return np.full(self.size, parameters.intercept, self.dtype)
+            return np.asarray(parameters.intercept, self.dtype)
         scaled = self.margin * self.dtype.type(parameters.temperature)
         return np.asarray(scaled if parameters.intercept == 0 else scaled + self.dtype.type(parameters.intercept))
 
@@ -141,6 +163,11 @@ class Block:
     def add_calibration(self, result: Expectation, q: Array, prior: Array, parameters: Parameters) -> None:
         """Add this block's share of gradient and information in (log c, b)."""
         p = sigmoid(prior)
+        if self.margin is None:
+            result.gradient[1] += _sum(q) - self.size * float(p)
+            result.complete[1, 1] += self.size * float(p * (1 - p))
+            result.missing[1, 1] += _sum(q * (1 - q))
+            return
         slope = prior - self.dtype.type(parameters.intercept)
         difference, known, lost = q - p, p * (1 - p), q * (1 - q)
         result.gradient += [_dot(difference, slope), _sum(difference)]

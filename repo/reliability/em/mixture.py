@@ -51,8 +51,11 @@ def mixture_temperature(votes: Votes, prior: CalibrationPrior, eta: Array, fixed
         fixed: which annotators are pinned, shape [A].
     """
     annotator, label, margin, gold = _sample(votes)
-    # Each annotator's possible reliabilities; a pinned one has a single one.
-    grid = np.where(fixed[:, None], eta[:, None], GRID)
+    # Of a hundred thousand annotators a sample may know a few: A are those in it.
+    people, annotator = np.unique(annotator, return_inverse=True)
+    eta, fixed = eta[people], fixed[people]
+    # Each annotator's possible reliabilities, [G, A]; a pinned one has a single one.
+    grid = np.where(fixed, eta, GRID[:, None])
     weights = np.full(len(GRID), 1 / len(GRID))
     temperature = float(np.exp(prior.center))
     for _ in range(MAX_ITERATIONS):
@@ -60,8 +63,7 @@ def mixture_temperature(votes: Votes, prior: CalibrationPrior, eta: Array, fixed
         p = np.where(gold == 0, sigmoid(logit), gold > 0)
         p_label = np.where(label > 0, p, 1 - p)
         responsibility = _responsibilities(grid, weights, annotator, p_label)
-        seen = np.bincount(annotator, minlength=len(grid)) > 0
-        weights = responsibility[seen & ~fixed].sum(0) + 1 / len(GRID)
+        weights = responsibility[:, ~fixed].sum(1) + 1 / len(GRID)
         weights /= weights.sum()
         w = _posterior(grid, responsibility, annotator, p_label)
         sums = _calibration_sums(logit, np.where(label > 0, w, 1 - w))
@@ -85,26 +87,24 @@ def _sample(votes: Votes) -> tuple[Array, Array, Array, Array]:
 
 
 def _responsibilities(grid: Array, weights: Array, annotator: Array, p_label: Array) -> Array:
-    """Return P(η_k = grid point | k's votes), shape [A, G]."""
+    """Return P(η_k = grid point | k's votes), shape [G, A]."""
     log_likelihood = np.empty(grid.shape)
-    for point in range(grid.shape[1]):
-        eta = grid[annotator, point]
-        log_likelihood[:, point] = np.bincount(
-            annotator, np.log(eta * p_label + (1 - eta) * (1 - p_label)), minlength=len(grid)
-        )
-    log_likelihood += np.log(weights)
-    log_likelihood -= log_likelihood.max(1, keepdims=True)
+    for point, reliability in enumerate(grid):
+        eta = reliability[annotator]
+        log_likelihood[point] = np.bincount(annotator, np.log(eta * p_label + (1 - eta) * (1 - p_label)))
+    log_likelihood += np.log(weights)[:, None]
+    log_likelihood -= log_likelihood.max(0)
     likelihood = np.exp(log_likelihood)
-    return np.asarray(likelihood / likelihood.sum(1, keepdims=True))
+    return np.asarray(likelihood / likelihood.sum(0))
 
 
 def _posterior(grid: Array, responsibility: Array, annotator: Array, p_label: Array) -> Array:
     """Return w of each vote, averaged over what its annotator's reliability may be."""
     w = np.zeros(len(p_label))
-    for point in range(grid.shape[1]):
-        eta = grid[annotator, point]
+    for reliability, share in zip(grid, responsibility, strict=True):
+        eta = reliability[annotator]
         right = eta * p_label
-        w += responsibility[annotator, point] * right / (right + (1 - eta) * (1 - p_label))
+        w += share[annotator] * right / (right + (1 - eta) * (1 - p_label))
     return w
 
 
