@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 from pipelines.compiling import COMPILED
 from pipelines.containers.mounts import Seen, seen
 from pipelines.containers.runner import Containers, remove_left
+from pipelines.forkserver import processes
 from pipelines.stopping import StoppedError, alone, end_children, signals_as_errors, temporary_files_in
 from repo.console import PREFIX
 from repo.errors import UserError
@@ -163,7 +164,7 @@ def _run_alone(
     status = "CANCELLED"
     try:
         line = settings.registry.model
-        places = containers.runner(pipeline, root, scratch, line, found.paths) if containers else _processes()
+        places = containers.runner(pipeline, root, scratch, line, found.paths) if containers else processes()
         with places as runner, _captured(log, verbose):
             status = "SUCCEEDED" if _run(pipeline, parameters, runner, root) else "FAILED"
     except Exception:
@@ -191,14 +192,6 @@ def _remove_checkpoints(folder: Path, started: float) -> None:
 
 _SOURCE = {"training": "data", "retraining": "inbox"}
 """Pipeline → its parameter that says where annotations come from."""
-
-
-@contextlib.contextmanager
-def _processes() -> Iterator[object]:
-    """Give kfp's runner of steps as processes of this environment."""
-    from kfp import local
-
-    yield local.SubprocessRunner(use_venv=False)
 
 
 def _run(name: str, parameters: dict[str, object], runner: object, root: Path) -> bool:

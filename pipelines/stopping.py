@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -83,8 +84,18 @@ def _stopped_children() -> "list[psutil.Process]":
         for child in new:
             with suppress(psutil.NoSuchProcess):
                 child.suspend()
+                _wait_until_stopped(child)
         stopped += new
     return stopped
+
+
+def _wait_until_stopped(process: "psutil.Process") -> None:
+    """Wait until a process heeds that it was stopped: one that is forking does so when its fork is there."""
+    import psutil
+
+    end = time.monotonic() + _GRACE
+    while process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE) and time.monotonic() < end:
+        time.sleep(0.001)
 
 
 @contextmanager

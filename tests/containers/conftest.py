@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from docker_runs import Desk
+from interruptions import write_votes
 from tracking_server import MlflowServer, tracking
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +55,13 @@ def server(images: dict[str, str]) -> Iterator[MlflowServer]:
         for name, value in running.environment().items():
             patched.setenv(name, value)
         yield running
+
+
+@pytest.fixture
+def desk(server: MlflowServer, tmp_path: Path) -> Desk:
+    """A desk of the test's own, with annotations on it."""
+    write_votes(tmp_path / "votes.jsonl").chmod(0o644)
+    return Desk(tmp_path, server, tmp_path.name.replace("_", "-"))
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from tracking_server import MlflowServer
 
 from pipelines.containers.engine import LEFT_BY
 
+RUN = ("run", "--runner", "docker", "--data", "votes.jsonl")
+PATIENCE = 240.0
+"""Seconds until a run is taken for stuck."""
 KEPT = ("PATH", "HOME", "LANG", "DOCKER_HOST")
 
 
@@ -105,6 +109,31 @@ class Desk:
         there = docker.from_env().containers.list(all=True, filters={"label": LEFT_BY}, ignore_removed=True)
         return [container.name for container in there if self._started(container.attrs)]
 
+    def log(self) -> str:
+        """Return what the newest run has printed so far."""
+        logs = sorted((self.folder / ".repo" / "logs").glob("*.log"), key=lambda path: path.stat().st_mtime)
+        return logs[-1].read_text() if logs else ""
+
     def _started(self, container: dict[str, Any]) -> bool:
         """Say whether a container is of this desk: other tests run others at the same time."""
         return any(mount["Source"].startswith(f"{self.folder}/") for mount in container["Mounts"])
+
+
+def made_once(desk: Desk) -> None:
+    """Check that one version was made, is champion, and that nothing is still at work."""
+    versions = desk.versions()
+    assert list(versions) == ["1"], versions
+    assert "champion" in versions["1"]
+    assert "RUNNING" not in desk.statuses()
+    assert desk.left() == []
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def trains(desk: Desk) -> bool:
+    return "%  step " in desk.log()

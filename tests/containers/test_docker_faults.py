@@ -1,34 +1,17 @@
 """What can go wrong around steps in containers: told in a few lines, and the same command then makes one version."""
 
-import os
-import signal
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from docker_runs import Desk
-from interruptions import write_votes
-from tracking_server import MlflowServer
+from docker_runs import RUN, Desk, made_once, trains, wait_until
 
 from pipelines import graphs
 from pipelines.cli import main
 from pipelines.compiling import Placement, compile_pipelines
 
-LONGER = ("--set", "train.epochs=6", "--set", "train.checkpoint_every=2")
-RUN = ("run", "--runner", "docker", "--data", "votes.jsonl")
 OUTAGE = 20.0
 """Seconds."""
-PATIENCE = 240.0
-"""Seconds until a run is taken for stuck."""
-
-
-@pytest.fixture
-def desk(server: MlflowServer, tmp_path: Path) -> Desk:
-    """A desk of the test's own, with annotations on it."""
-    write_votes(tmp_path / "votes.jsonl").chmod(0o644)
-    return Desk(tmp_path, server, tmp_path.name.replace("_", "-"))
 
 
 def one_screen(said: str, *words: str) -> None:
@@ -36,32 +19,6 @@ def one_screen(said: str, *words: str) -> None:
     assert "error: " in said
     assert "→" in said
     assert not [word for word in words if word not in said], said
-
-
-def made_once(desk: Desk) -> None:
-    """Check that one version was made, is champion, and that nothing is still at work."""
-    versions = desk.versions()
-    assert list(versions) == ["1"], versions
-    assert "champion" in versions["1"]
-    assert "RUNNING" not in desk.statuses()
-    assert desk.left() == []
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.2)
-
-
-def log_of(desk: Desk) -> str:
-    """Return what the desk's newest run has printed so far."""
-    logs = sorted((desk.folder / ".repo" / "logs").glob("*.log"), key=lambda path: path.stat().st_mtime)
-    return logs[-1].read_text() if logs else ""
-
-
-def trains(desk: Desk) -> bool:
-    return "%  step " in log_of(desk)
 
 
 def test_a_wrong_password_is_told_before_anything_is_made(desk: Desk) -> None:
@@ -109,7 +66,7 @@ def test_a_run_outlasts_its_database_and_its_server(desk: Desk) -> None:
     desk.server.database.stop()
     time.sleep(OUTAGE)
     desk.server.database.start()
-    wait_until(lambda: "'evaluate'" in log_of(desk))
+    wait_until(lambda: "'evaluate'" in desk.log())
     desk.server.restart(pause=5)
     said, _ = command.communicate(timeout=600)
     assert command.returncode == 0, said
@@ -124,26 +81,4 @@ def test_a_store_without_room_is_told_and_another_run_completes(desk: Desk) -> N
     one_screen(said, "room")
     code, said = desk.run(*RUN)
     assert code == 0, said
-    made_once(desk)
-
-
-def test_a_stopped_command_leaves_no_container_and_no_run_at_work(desk: Desk) -> None:
-    command = desk.start(*RUN, *LONGER)
-    wait_until(lambda: trains(desk))
-    os.kill(command.pid, signal.SIGINT)
-    said, _ = command.communicate(timeout=60)
-    assert command.returncode == 128 + signal.SIGINT
-    assert "the same command goes on from the training's last checkpoint" in said
-    assert desk.left() == []
-    assert "RUNNING" not in desk.statuses()
-
-
-def test_what_a_killed_command_leaves_the_same_command_removes_and_goes_on_from(desk: Desk) -> None:
-    command = desk.start(*RUN, *LONGER)
-    wait_until(lambda: trains(desk))
-    command.kill()
-    command.communicate(timeout=60)
-    code, said = desk.run(*RUN, *LONGER)
-    assert code == 0, said
-    assert "runs of a command that was killed, closed now" in said
     made_once(desk)
