@@ -15,6 +15,13 @@ COMPILED = Path(__file__).parent / "compiled"
 
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _SECRET = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_PATH = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"(?:(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::\d+)?/)?{_PATH}(?:/{_PATH})*"
+    r"(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64}|@sha512:[0-9a-f]{128})?",
+    re.ASCII,
+)
+"""A reference as registries take it: host and port, path, tag, digest."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,7 @@ def _platform(spec: Any, placement: Placement) -> Any:
 
 def _image(given: str) -> tuple[str, str]:
     kind, _, name = given.partition("=")
-    if kind not in images.BY_KIND or not name or name != name.strip():
+    if kind not in images.BY_KIND or not _IMAGE.fullmatch(name):
         remedy = "give it as base=NAME or train=NAME, NAME with a tag or, better, a digest"
         raise UserError(f"--images {given}: not understood", remedy)
     return kind, name
