@@ -17,7 +17,7 @@ def moments(trained: tuple[Line, Path]) -> Path:
     line, kept = trained
     line.restored_from(kept).receive(2)
     for number, step in enumerate(STEPS):
-        command = line.retrain()
+        command = line.retrain(**disturbing(step, FAULT_HOLD="set_terminated"))
         command.wait_until(lambda step=step: step in line.running())
         if number % 2:
             command.kill()

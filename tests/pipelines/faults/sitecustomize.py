@@ -1,7 +1,8 @@
 """Loaded by every Python process that has this folder on PYTHONPATH: what happens to it at a write to MLflow.
 
 FAULT_STEPS names steps. In their processes, before each write through MlflowClient, FAULT_SNAPSHOTS=STORE:FOLDER copies
-the store as a kill would leave it; FAULT_KILL=METHOD kills the command and the step before they first call that method.
+the store as a kill would leave it; FAULT_KILL=METHOD kills the command and the step before they first call that method;
+FAULT_HOLD=METHOD lets the step wait there for whoever kills it.
 """
 
 import functools
@@ -10,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from importlib.abc import MetaPathFinder
 
 STEPS = os.environ.get("FAULT_STEPS", "").split(",")
@@ -48,6 +50,8 @@ def _disturbed(method, write):
         # Steps are forked from a server that has imported MLflow already.
         if not set(STEPS) & set(sys.argv):
             return write(*arguments, **named)
+        if os.environ.get("FAULT_HOLD") == method:
+            time.sleep(600)
         if os.environ.get("FAULT_KILL") == method:
             os.kill(int(os.environ["REPO_COMMAND_PID"]), signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
