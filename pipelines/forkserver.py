@@ -92,15 +92,10 @@ class ForkServer:
             full_command: kfp's: a shell, its option and script, the component's code, and the executor's arguments.
             env_vars: variables besides those of this process.
         """
-        if self.process.poll() is not None:
-            self.channel.close()
-            self._start()
         _, _, _, code, *arguments = full_command
         environment = {**os.environ, **(env_vars or {})}
         step = {"code": code, "arguments": arguments, "environment": environment, "folder": os.getcwd()}
-        reading, writing = os.pipe()
-        with os.fdopen(reading, encoding="utf-8", errors="replace") as output:
-            _send(self.channel, step, writing)
+        with os.fdopen(self._output_of(step), encoding="utf-8", errors="replace") as output:
             for line in output:
                 print(line, end="")
         print("\n")
@@ -108,6 +103,20 @@ class ForkServer:
         with contextlib.suppress(ConnectionError), self.channel.makefile() as answers:
             return int(answers.readline() or -signal.SIGKILL)
         return -signal.SIGKILL
+
+    def _output_of(self, step: Mapping[str, Any]) -> int:
+        """Have a step started and return where its output is read; where the server was killed, by another one."""
+        while True:
+            reading, writing = os.pipe()
+            try:
+                _send(self.channel, step, writing)
+            except ConnectionError:
+                os.close(reading)
+                self.channel.close()
+                self.process.wait()
+                self._start()
+            else:
+                return reading
 
 
 def _send(channel: socket.socket, step: Mapping[str, Any], output: int) -> None:

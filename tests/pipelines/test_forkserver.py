@@ -124,6 +124,17 @@ def test_where_the_server_is_killed_its_step_has_failed_and_the_next_one_gets_an
         assert server.run(command("pass", tmp_path)) == 0
 
 
+def test_where_the_server_is_killed_between_two_steps_the_next_one_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ForkServer() as server:
+        assert server.run(command("pass", tmp_path)) == 0
+        server.process.kill()
+        psutil.Process(server.process.pid).wait()
+        assert server.run(command("print('by another server')", tmp_path)) == 0
+    assert "by another server" in capsys.readouterr().out
+
+
 def test_a_server_ends_with_the_process_that_started_it() -> None:
     script = (
         "import os, signal\n"
