@@ -21,7 +21,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --no-build-isolation --editable '.[train,dev]'
 	@touch $@
 
-demo: $(READY)  ## Simulate noisy annotations, train, report, evaluate and promote (one to three minutes)
+demo: $(READY)  ## Simulate noisy annotations, train, report, evaluate and promote (about a minute)
 	$(BIN)/repo-pipeline demo
 
 demo-retraining: $(READY)  ## Simulate two weeks of nightly retraining, and write a page on them (under 12 minutes on two cores)

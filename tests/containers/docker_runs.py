@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,19 +84,20 @@ class Desk:
 
     @contextmanager
     def watched(self) -> Iterator[list[dict[str, Any]]]:
-        """Collect what the engine says of each container of the desk's commands, as it starts.
-
-        One that is gone before it was looked at is missing.
-        """
+        """Collect what the engine says of each container of the desk's commands, as it starts."""
         client, found = docker.from_env(), []  # type: ignore[var-annotated]
         events = client.events(decode=True, filters={"event": "start", "label": LEFT_BY})
 
         def look() -> None:
             for event in events:
-                with suppress(NotFound):
+                try:
                     container = client.containers.get(event["id"]).attrs
-                    if self._started(container):
-                        found.append(container)
+                except NotFound:
+                    # Whose it was, nobody can say any more: no test may take it for looked at.
+                    found.append({"Name": "gone before it was looked at"})
+                    continue
+                if self._started(container):
+                    found.append(container)
 
         threading.Thread(target=look, daemon=True).start()
         try:
